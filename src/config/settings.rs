@@ -1,0 +1,127 @@
+//! The settings of each role, complete and checked.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::domain::Layer;
+
+/// Everything a node was told.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// For the monitor.
+    pub monitor: MonitorSettings,
+    /// For control.
+    pub control: ControlSettings,
+    /// For every session.
+    pub session: SessionSettings,
+    /// How logs are written.
+    pub log: LogFormat,
+}
+
+/// Where a node keeps its things, all beneath one state directory unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The state directory.
+    pub state: PathBuf,
+    /// The directory of the host keys; readable by root only.
+    pub keys: PathBuf,
+}
+
+impl Paths {
+    /// The default layout of a state directory.
+    pub fn beneath(state: &Path) -> Paths {
+        Paths { state: state.to_owned(), keys: state.join("keys") }
+    }
+
+    /// The directory of the database, owned by control.
+    pub fn database_dir(&self) -> PathBuf {
+        self.state.join("db")
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.database_dir().join("control.sqlite")
+    }
+
+    /// The directory of the admin socket, owned by control.
+    pub fn run_dir(&self) -> PathBuf {
+        self.state.join("run")
+    }
+
+    /// The admin socket.
+    pub fn admin_socket(&self) -> PathBuf {
+        self.run_dir().join("admin.sock")
+    }
+}
+
+/// The ids that this node may give to its processes. No file on disk ever belongs to one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    /// The first id; control's own where no system user is named.
+    pub first: u32,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl Default for Ids {
+    /// 65,536 ids from 0x70000000 on, which neither distributions nor container managers give out
+    /// (systemd's UIDS-GIDS page lists the range as unused).
+    fn default() -> Self {
+        Ids { first: 0x7000_0000, count: 65_536 }
+    }
+}
+
+/// What the monitor needs to know.
+#[derive(Debug, Clone)]
+pub struct MonitorSettings {
+    /// Addresses to listen on.
+    pub listen: Vec<SocketAddr>,
+    /// Where things are.
+    pub paths: Paths,
+    /// Ids for sessions.
+    pub ids: Ids,
+    /// User and group id of control when the node runs as root.
+    pub control_ids: (u32, u32),
+    /// Layers without which the node must not start.
+    pub require: Vec<Layer>,
+    /// How long a client may take to log in.
+    pub login_grace: Duration,
+    /// Most connections that have not logged in.
+    pub max_unauthenticated: usize,
+    /// Most connections in all.
+    pub max_connections: usize,
+    /// Sessions kept ready before their connection arrives.
+    pub spare_sessions: usize,
+}
+
+/// What control needs to know.
+#[derive(Debug, Clone)]
+pub struct ControlSettings {
+    /// Where things are.
+    pub paths: Paths,
+    /// Most passwords hashed at the same time; each takes 19 MiB.
+    pub max_hashing: usize,
+}
+
+/// What every session needs to know.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Failed attempts after which a client is disconnected.
+    pub max_auth_attempts: usize,
+    /// A connection that says nothing for this long is asked whether it is alive (`keepalive@openssh.com`).
+    pub keepalive_interval: Option<Duration>,
+    /// Unanswered questions after which it is ended.
+    pub keepalive_max: usize,
+    /// Permission bits that new files and directories never get.
+    pub umask: u32,
+}
+
+/// How log lines are written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,190 @@
+//! Who someone says they are, and what they showed for it. Believed by nobody yet.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Something from the network exceeds what a claim may hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} of {length} bytes is longer than {longest}")]
+pub struct TooLong {
+    what: &'static str,
+    length: usize,
+    longest: usize,
+}
+
+fn fits(what: &'static str, length: usize, longest: usize) -> Result<(), TooLong> {
+    if length <= longest { Ok(()) } else { Err(TooLong { what, length, longest }) }
+}
+
+/// A login name as the client typed it. It may be no name at all; whoever looks it up treats that as unknown, so that
+/// an impossible name and an absent one cannot be told apart. Printed with escapes.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClaimedName(String);
+
+impl ClaimedName {
+    /// Most bytes of a login name that are passed on.
+    pub const LONGEST: usize = 255;
+
+    /// Takes what the client sent.
+    pub fn new(text: &str) -> Result<Self, TooLong> {
+        fits("login name", text.len(), Self::LONGEST)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text as sent. Unchecked: for look-ups, never for a path or a terminal.
+    pub fn as_unchecked_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ClaimedName {
+    type Error = TooLong;
+
+    fn try_from(text: String) -> Result<Self, TooLong> {
+        Self::new(&text)
+    }
+}
+
+impl From<ClaimedName> for String {
+    fn from(name: ClaimedName) -> String {
+        name.0
+    }
+}
+
+impl fmt::Debug for ClaimedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Display for ClaimedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.escape_default())
+    }
+}
+
+/// A public key in its SSH wire form (RFC 4253, 6.6): the bytes that stand base64-encoded in `authorized_keys`.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+pub struct KeyBlob(Vec<u8>);
+
+impl KeyBlob {
+    /// Longest key we look at: RSA of 16,384 bits has some 2,100 bytes.
+    pub const LONGEST: usize = 8192;
+
+    /// Takes the encoded key.
+    pub fn new(bytes: Vec<u8>) -> Result<Self, TooLong> {
+        fits("public key", bytes.len(), Self::LONGEST)?;
+        Ok(Self(bytes))
+    }
+
+    /// The encoded key.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<u8>> for KeyBlob {
+    type Error = TooLong;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, TooLong> {
+        Self::new(bytes)
+    }
+}
+
+impl From<KeyBlob> for Vec<u8> {
+    fn from(key: KeyBlob) -> Vec<u8> {
+        key.0
+    }
+}
+
+impl fmt::Debug for KeyBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyBlob({} bytes)", self.0.len())
+    }
+}
+
+/// A password on its way to be judged. Prints nothing and is wiped when dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Secret(String);
+
+impl Secret {
+    /// Longest password we hash, in bytes.
+    pub const LONGEST: usize = 1024;
+
+    /// Takes the secret.
+    pub fn new(text: &str) -> Result<Self, TooLong> {
+        fits("password", text.len(), Self::LONGEST)?;
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The secret itself, for the one place that judges it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Secret {
+    type Error = TooLong;
+
+    fn try_from(mut text: String) -> Result<Self, TooLong> {
+        let secret = Self::new(&text);
+        text.zeroize();
+        secret
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// What was shown for a claim.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Proof {
+    /// A key whose private half signed this connection's session identifier (RFC 4252, 7); the session checked it.
+    Key(KeyBlob),
+    /// A password; control judges it.
+    Password(Secret),
+}
+
+/// One attempt to log in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Claim {
+    /// The name typed.
+    pub user: ClaimedName,
+    /// What was shown for it.
+    pub proof: Proof,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_prints_nothing_of_itself() {
+        let secret = Secret::new("hunter2").expect("short");
+        assert_eq!(format!("{secret:?}"), "Secret");
+        let claim = Claim { user: ClaimedName::new("bob").expect("short"), proof: Proof::Password(secret) };
+        assert!(!format!("{claim:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_claimed_name_cannot_write_to_a_terminal() {
+        let name = ClaimedName::new("a\x1b[2Jb\n").expect("short");
+        assert!(!name.to_string().contains('\x1b'));
+        assert!(!name.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn nothing_longer_than_its_bound_is_taken() {
+        assert!(ClaimedName::new(&"a".repeat(256)).is_err());
+        assert!(Secret::new(&"a".repeat(1025)).is_err());
+        assert!(KeyBlob::new(vec![0; 8193]).is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! What the control database knows that bears on one claim. Facts are not decisions: `authority` makes those.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AccountName, Grant, HomePath, Services, UserName};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $type(pub i64);
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}", self.0)
+            }
+        }
+    };
+}
+
+id! {
+    /// Row of an account.
+    AccountId
+}
+id! {
+    /// Row of a user.
+    UserId
+}
+id! {
+    /// Row of a grant.
+    GrantId
+}
+id! {
+    /// Row of a public key.
+    KeyId
+}
+
+/// Whether an account or a user may be used at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// May log in.
+    Active,
+    /// May not, until enabled again.
+    Disabled,
+}
+
+impl Status {
+    /// As written in JSON and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Active => "active",
+            Status::Disabled => "disabled",
+        }
+    }
+}
+
+/// The account that a user belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountFacts {
+    /// Its row.
+    pub id: AccountId,
+    /// Its name.
+    pub name: AccountName,
+    /// Owner of every file on disk.
+    pub uid: u32,
+    /// Group of every file on disk.
+    pub gid: u32,
+    /// The tree that grants lie in.
+    pub home: HomePath,
+    /// Whether anybody may log in.
+    pub status: Status,
+}
+
+/// The user named by a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserFacts {
+    /// Its row.
+    pub id: UserId,
+    /// Its login name.
+    pub name: UserName,
+    /// Whether it may log in.
+    pub status: Status,
+    /// What it may open.
+    pub services: Services,
+}
+
+/// A key of the user that is the one claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFacts {
+    /// Its row.
+    pub id: KeyId,
+    /// `SHA256:` and base64, as `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    /// The comment it was added with.
+    pub label: String,
+}
+
+/// What the database makes of the proof.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shown {
+    /// This key is the user's, and here it is.
+    Key(KeyFacts),
+    /// The user has no such key.
+    UnknownKey,
+    /// The password is the user's.
+    RightPassword,
+    /// It is not, or the user has none.
+    WrongPassword,
+}
+
+/// Everything known that bears on one claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The account.
+    pub account: AccountFacts,
+    /// The user.
+    pub user: UserFacts,
+    /// The user's grants, in the order in which they were given.
+    pub grants: Vec<Grant>,
+    /// What the proof is worth.
+    pub shown: Shown,
+}
+
+impl Facts {
+    /// Most grants that one user may have.
+    pub const MOST_GRANTS: usize = 64;
+}

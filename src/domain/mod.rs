@@ -1,0 +1,32 @@
+//! The nouns of Enclos: account, user, grant, claim, facts.
+//!
+//! Owns: plain values that were checked once, when they were made. No I/O, no clock, no other room of ours.
+//! Runs in: every process. Trusts: nobody; a constructor that takes bytes from outside says what it refuses.
+
+mod access;
+mod claim;
+mod facts;
+mod layer;
+mod name;
+mod path;
+
+pub use access::{Grant, Mode, Service, Services, UnknownMode, UnknownService};
+pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
+pub use facts::{AccountFacts, AccountId, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
+pub use layer::{Layer, UnknownLayer};
+pub use name::{AccountName, BadName, UserName};
+pub use path::{BadPath, HomePath, RelPath};
+
+/// Number of one connection on one node since its monitor started; it joins the log lines of all processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct ConnId(pub u64);
+
+impl std::fmt::Display for ConnId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Seconds since 1970-01-01T00:00:00Z, handed in by whoever owns a clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Timestamp(pub i64);

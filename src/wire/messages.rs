@@ -1,0 +1,240 @@
+//! What our processes say to one another. Every message is one datagram of at most [`super::Link::LONGEST`] bytes.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{AccountName, Claim, ClaimedName, ConnId, Facts, KeyBlob, Mode, Services, Timestamp, UserName};
+
+/// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
+/// said in which phase.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromSession {
+    /// Confined, and waiting for a connection.
+    Ready,
+    /// A client offers a key without proof (RFC 4252, 7): is it worth a signature? Answered by [`ToSession::Probed`].
+    Probe {
+        /// The name typed.
+        user: ClaimedName,
+        /// The key offered.
+        key: KeyBlob,
+    },
+    /// A client shows something for a name. Answered by `Granted`, `Denied` or `Unavailable`.
+    Claim(Claim),
+    /// Something for the log and the audit trail. Not answered.
+    Event(Event),
+}
+
+/// What a session reports. Values are bounded, and escaped where they are printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// A channel began to serve SFTP.
+    SftpOpened,
+    /// A request for something that the user may not open, or that does not exist.
+    Refused {
+        /// What was asked for, as a fixed phrase of ours.
+        what: String,
+    },
+    /// The peer broke a protocol rule and was disconnected.
+    ProtocolError {
+        /// Which rule, as a fixed phrase of ours.
+        what: String,
+    },
+    /// Bytes moved over a finished SFTP channel.
+    SftpClosed {
+        /// Bytes that the client read from files.
+        read: u64,
+        /// Bytes that the client wrote to files.
+        written: u64,
+    },
+    /// The session's code panicked; the process ends.
+    Panicked {
+        /// Source file and line.
+        place: String,
+    },
+}
+
+/// From the monitor to a session.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToSession {
+    /// Serve this connection; the TCP socket comes with the message.
+    Serve {
+        /// Its number.
+        conn: ConnId,
+        /// The client's address.
+        peer: SocketAddr,
+    },
+    /// Answer to `Probe`.
+    Probed {
+        /// Whether a signature with this key would be looked at.
+        worth_a_signature: bool,
+    },
+    /// The claim was believed, and its grants are attached beneath `/view`.
+    Granted(Granted),
+    /// It was not. The session is told no more than the client.
+    Denied,
+    /// The claim was believed, but there is nothing to serve; the sentence is for the client.
+    Unavailable {
+        /// What is wrong and what to do.
+        sentence: String,
+    },
+    /// Disconnect and end.
+    End(EndReason),
+}
+
+/// What a session may serve.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// Shown as owner in listings.
+    pub user: UserName,
+    /// Shown as group in listings.
+    pub account: AccountName,
+    /// What the client may open.
+    pub services: Services,
+    /// What is attached, in the order of the grants.
+    pub view: Vec<ViewEntry>,
+}
+
+/// One attached grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewEntry {
+    /// Where it lies beneath `/view`; empty when the grant is `/view` itself.
+    pub name: String,
+    /// Its rights, which the mount enforces; the session repeats them in Landlock and in its sentences.
+    pub mode: Mode,
+}
+
+/// Why the monitor ends a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EndReason {
+    /// The user, the account, a credential or a grant was withdrawn.
+    Revoked,
+    /// The node stops.
+    Shutdown,
+    /// An operator ended this one.
+    Killed,
+}
+
+impl EndReason {
+    /// The sentence that the client reads in `SSH_MSG_DISCONNECT`.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            EndReason::Revoked => "your access was withdrawn; ask the account's owner",
+            EndReason::Shutdown => "the server is shutting down; try again later",
+            EndReason::Killed => "this session was ended by an operator",
+        }
+    }
+}
+
+/// From the monitor to a zygote.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToZygote {
+    /// Fork a session with this user id; its end of the monitor's channel comes with the message.
+    Birth {
+        /// Chosen by the monitor, comes back with the answer.
+        slot: u32,
+        /// User and group id of the session.
+        uid: u32,
+    },
+}
+
+/// From a zygote to the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromZygote {
+    /// Prepared, and waiting for births.
+    Ready,
+    /// Answer to `Birth`; a descriptor of the process (pidfd) comes with the message.
+    Born {
+        /// As asked.
+        slot: u32,
+        /// Process id as the monitor sees it.
+        pid: u32,
+    },
+    /// The fork failed.
+    Stillborn {
+        /// As asked.
+        slot: u32,
+        /// The system's error number.
+        errno: i32,
+    },
+}
+
+/// What the monitor asks control.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Question {
+    /// Facts about a key that was only offered.
+    Probe {
+        /// The name typed.
+        user: ClaimedName,
+        /// The key offered.
+        key: KeyBlob,
+    },
+    /// Facts for a claim, with a verdict on its secret.
+    Claim(Claim),
+}
+
+/// From the monitor to control.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToControl {
+    /// Asks for facts. Answered by [`FromControl::Answer`] with the same ticket.
+    Ask {
+        /// Number of the question.
+        ticket: u64,
+        /// What is asked.
+        question: Question,
+    },
+    /// A session began; also repeated for all live sessions when control was restarted.
+    Opened(SessionRecord),
+    /// A session ended.
+    Closed {
+        /// Which.
+        conn: ConnId,
+    },
+}
+
+/// A live session, as `session list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Its connection.
+    pub conn: ConnId,
+    /// Its account.
+    pub account: AccountName,
+    /// Its user.
+    pub user: UserName,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// Fingerprint of the proven key; `None` for a password.
+    pub fingerprint: Option<String>,
+    /// Process id on the node.
+    pub pid: u32,
+    /// User id of the process.
+    pub uid: u32,
+    /// When it was granted.
+    pub since: Timestamp,
+}
+
+/// From control to the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromControl {
+    /// The database is open; questions are welcome.
+    Ready,
+    /// Answer to `Ask`.
+    Answer {
+        /// Number of the question.
+        ticket: u64,
+        /// What is known; `None` for an unknown user.
+        facts: Option<Facts>,
+    },
+    /// The database cannot be asked at the moment: the claim can be neither believed nor denied.
+    Unable {
+        /// Number of the question.
+        ticket: u64,
+    },
+    /// End these sessions.
+    End {
+        /// Which.
+        conns: Vec<ConnId>,
+        /// Why.
+        reason: EndReason,
+    },
+}

@@ -1,0 +1,14 @@
+//! Messages between the processes of a node, and the sockets that carry them.
+//!
+//! Owns: one enum per direction, their encoding, and descriptor passing. Runs in: every process.
+//! Trusts: nobody; a message from a less trusted process is bounded in length before it is decoded, a malformed one
+//! is an error that ends that peer, and descriptors that were not asked for are closed.
+
+mod link;
+mod messages;
+
+pub use link::{Link, LinkError, Received};
+pub use messages::{
+    EndReason, Event, FromControl, FromSession, FromZygote, Granted, Question, SessionRecord, ToControl, ToSession,
+    ToZygote, ViewEntry,
+};
