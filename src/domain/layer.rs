@@ -68,6 +68,15 @@ impl fmt::Display for Layer {
     }
 }
 
+/// Whether one layer holds on this host, as found by building a cell and looking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerReport {
+    /// Which.
+    pub layer: Layer,
+    /// Why it does not hold; `None` when it does.
+    pub missing: Option<String>,
+}
+
 /// A layer we do not know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("layer {text:?} is not known; the layers are {}", Layer::ALL.map(Layer::as_str).join(", "))]
