@@ -1,1 +1,19 @@
-//! (in the making)
+//! The system calls that our libraries lack or cannot make safe, each behind one thin function.
+//!
+//! Owns: all `unsafe` code of the crate. Runs in: every process. Trusts: its callers' types; every pointer handed to
+//! the kernel is made here, from values that live through the call.
+#![expect(unsafe_code, reason = "this is the one room that may talk to the kernel without a library")]
+
+mod clone;
+mod descriptors;
+mod heap;
+mod landlock_abi;
+mod mount_attr;
+mod namespaces;
+
+pub use clone::{CloneFlags, Forked, fork};
+pub use descriptors::{close_from, place_at};
+pub use heap::{prepare_heap, trim_heap};
+pub use landlock_abi::landlock_abi;
+pub use mount_attr::{MountAttr, set_mount_attr};
+pub use namespaces::unshare;

@@ -1,0 +1,78 @@
+//! Landlock over the view: the session's own last word, on top of what its mounts allow.
+//!
+//! Trusts nothing of the kernel's version: what it supports is asked, and what is asked for must be enforced. Before
+//! ABI 2 (Linux 5.19) every rename between directories would be refused, so there Landlock is not used and the node
+//! says so at its start.
+
+use ::landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, RestrictionStatus,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+};
+
+use super::{Error, VIEW};
+use crate::domain::Mode;
+use crate::sys;
+
+/// The newest version whose rules we know and the kernel has; `None` below ABI 2.
+fn abi() -> Option<ABI> {
+    match sys::landlock_abi() {
+        ..=1 => None,
+        2 => Some(ABI::V2),
+        3 => Some(ABI::V3),
+        4 => Some(ABI::V4),
+        5 => Some(ABI::V5),
+        // ABI 7 adds flags for the audit log and no rule; what comes later is taken up when it has been tried.
+        6.. => Some(ABI::V6),
+    }
+}
+
+/// Why Landlock cannot be used on this host; `None` when it can.
+pub fn landlock_holds() -> Option<String> {
+    abi()
+        .is_none()
+        .then(|| "the kernel has no Landlock of ABI 2 or later (Linux 5.19, CONFIG_SECURITY_LANDLOCK)".into())
+}
+
+/// Closes Landlock over the attached grants: the names beneath [`VIEW`] (empty: the view itself) with their rights.
+///
+/// TCP, signals and abstract sockets are closed with it where the kernel can. Where it has no usable Landlock this
+/// does nothing: the monitor has announced that, or refused to start.
+pub fn confine_to_view(entries: &[(String, Mode)]) -> Result<(), Error> {
+    let Some(abi) = abi() else { return Ok(()) };
+    let mut rules = open(abi)?;
+    if entries.iter().any(|(name, _)| !name.is_empty()) {
+        rules = allow(rules, VIEW, AccessFs::ReadDir.into())?;
+    }
+    for (name, mode) in entries {
+        rules = allow(rules, &format!("{VIEW}/{name}"), rights(abi, *mode))?;
+    }
+    let status: RestrictionStatus = rules.restrict_self().map_err(Error::Landlock)?;
+    if status.ruleset == RulesetStatus::FullyEnforced { Ok(()) } else { Err(Error::NotEnforced) }
+}
+
+fn open(abi: ABI) -> Result<RulesetCreated, Error> {
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(abi))
+        .map_err(Error::Landlock)?;
+    if abi >= ABI::V4 {
+        rules = rules.handle_access(AccessNet::from_all(abi)).map_err(Error::Landlock)?;
+    }
+    if abi >= ABI::V6 {
+        rules = rules.scope(Scope::from_all(abi)).map_err(Error::Landlock)?;
+    }
+    rules.create().map_err(Error::Landlock)
+}
+
+fn allow(rules: RulesetCreated, path: &str, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, Error> {
+    let directory = PathFd::new(path).map_err(Error::View)?;
+    rules.add_rule(PathBeneath::new(directory, rights)).map_err(Error::Landlock)
+}
+
+/// Nothing is executed, and no device is made, whatever the grant.
+fn rights(abi: ABI, mode: Mode) -> BitFlags<AccessFs> {
+    match mode {
+        Mode::Ro => AccessFs::from_read(abi) & !BitFlags::from(AccessFs::Execute),
+        Mode::Rw => AccessFs::from_all(abi) & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock),
+    }
+}

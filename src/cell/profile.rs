@@ -1,0 +1,143 @@
+//! The system calls that a session may make. Everything else is refused with `EPERM`; a call by another architecture's
+//! entry kills.
+//!
+//! A session runs no program and makes no process, so neither `execve` nor `clone` is here; it is given its one socket,
+//! so neither is `socket`, `connect`, `bind` or `accept`. What is here acts on what it already holds.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+use super::Error;
+
+/// Allowed whatever the arguments, by what they are for.
+const ALLOWED: &[(&str, &[i64])] = &[
+    (
+        "the connection and the channel to the monitor",
+        &[
+            libc::SYS_read,
+            libc::SYS_readv,
+            libc::SYS_write,
+            libc::SYS_writev,
+            libc::SYS_recvfrom,
+            libc::SYS_recvmsg,
+            libc::SYS_sendto,
+            libc::SYS_sendmsg,
+            libc::SYS_shutdown,
+            libc::SYS_getsockopt,
+            libc::SYS_setsockopt,
+            libc::SYS_getpeername,
+            libc::SYS_getsockname,
+        ],
+    ),
+    (
+        "the runtime: readiness, timers, locks",
+        &[
+            libc::SYS_epoll_create1,
+            libc::SYS_epoll_ctl,
+            libc::SYS_epoll_pwait,
+            libc::SYS_epoll_pwait2,
+            libc::SYS_ppoll,
+            libc::SYS_eventfd2,
+            libc::SYS_futex,
+            libc::SYS_clock_gettime,
+            libc::SYS_clock_nanosleep,
+            libc::SYS_sched_yield,
+            libc::SYS_sched_getaffinity,
+            libc::SYS_getrandom,
+            libc::SYS_restart_syscall,
+        ],
+    ),
+    (
+        "memory; no mapping can be made executable, see below",
+        &[libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk],
+    ),
+    (
+        "files beneath the view, by descriptor and name",
+        &[
+            libc::SYS_openat,
+            libc::SYS_openat2,
+            libc::SYS_close,
+            libc::SYS_pread64,
+            libc::SYS_pwrite64,
+            libc::SYS_preadv,
+            libc::SYS_pwritev,
+            libc::SYS_lseek,
+            libc::SYS_fstat,
+            libc::SYS_newfstatat,
+            libc::SYS_statx,
+            libc::SYS_fstatfs,
+            libc::SYS_getdents64,
+            libc::SYS_readlinkat,
+            libc::SYS_mkdirat,
+            libc::SYS_unlinkat,
+            libc::SYS_renameat2,
+            libc::SYS_renameat,
+            libc::SYS_linkat,
+            libc::SYS_symlinkat,
+            libc::SYS_fchmod,
+            libc::SYS_fchmodat,
+            libc::SYS_fchmodat2,
+            libc::SYS_utimensat,
+            libc::SYS_ftruncate,
+            libc::SYS_fsync,
+            libc::SYS_fdatasync,
+            libc::SYS_copy_file_range,
+            libc::SYS_fcntl,
+            libc::SYS_dup,
+        ],
+    ),
+    (
+        "closing Landlock over the view after login",
+        &[libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self],
+    ),
+    (
+        "ending, also by abort after a panic",
+        &[
+            libc::SYS_exit,
+            libc::SYS_exit_group,
+            libc::SYS_rt_sigaction,
+            libc::SYS_rt_sigprocmask,
+            libc::SYS_rt_sigreturn,
+            libc::SYS_sigaltstack,
+            libc::SYS_getpid,
+            libc::SYS_gettid,
+            libc::SYS_tgkill,
+            libc::SYS_geteuid,
+            libc::SYS_getuid,
+        ],
+    ),
+];
+
+/// Calls of x86-64 that newer architectures replaced.
+#[cfg(target_arch = "x86_64")]
+const ALLOWED_OLD: &[i64] = &[libc::SYS_epoll_wait, libc::SYS_poll];
+#[cfg(not(target_arch = "x86_64"))]
+const ALLOWED_OLD: &[i64] = &[];
+
+/// The filter of a session.
+pub(super) fn session() -> Result<BpfProgram, Error> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED.iter().flat_map(|(_, calls)| *calls).chain(ALLOWED_OLD).map(|call| (*call, vec![])).collect();
+    // Memory is never executable: neither when it is mapped nor afterwards.
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        rules.insert(call, vec![only(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?]);
+    }
+    // The runtime makes sockets non-blocking this way; every other ioctl is refused.
+    rules.insert(libc::SYS_ioctl, vec![only(1, SeccompCmpOp::Eq, libc::FIONBIO)?]);
+    // The runtime's waker for signals is a pair of sockets connected to one another, to nothing else.
+    rules.insert(libc::SYS_socketpair, vec![only(0, SeccompCmpOp::Eq, libc::AF_UNIX as u64)?]);
+    // Landlock's crate sets no_new_privs, which is set already.
+    rules.insert(libc::SYS_prctl, vec![only(0, SeccompCmpOp::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?]);
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(Error::Profile)?;
+    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch).and_then(BpfProgram::try_from).map_err(Error::Profile)
+}
+
+fn only(argument: u8, test: SeccompCmpOp, value: u64) -> Result<SeccompRule, Error> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, test, value)
+        .and_then(|condition| SeccompRule::new(vec![condition]))
+        .map_err(Error::Profile)
+}

@@ -1,0 +1,30 @@
+//! Which descriptors a forked process keeps.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+
+use super::clone::last_error;
+
+/// Puts a copy of `fd` at the number `number`, closing what was there, without close-on-exec.
+///
+/// For a process just forked that arranges its descriptors before anything else of it runs: whatever owned `number`
+/// in the parent must not be used, nor dropped, in this process.
+pub fn place_at(fd: impl AsFd, number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: `dup2` takes two integers; a bad one is an error.
+    let placed = unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) };
+    if placed < 0 {
+        return Err(last_error());
+    }
+    // SAFETY: `number` now names a copy that this call made; the caller has promised that nothing else uses it.
+    Ok(unsafe { OwnedFd::from_raw_fd(placed) })
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// For a process just forked: whatever owned them in the parent must not be used, nor dropped, in this process.
+pub fn close_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes integers only.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if done == 0 { Ok(()) } else { Err(last_error()) }
+}
