@@ -58,6 +58,12 @@ impl Plan {
         Ok(Plan { home: principal.home().clone(), owner, cell, grants: rooted(wanted)? })
     }
 
+    /// A plan for nobody: the directory `granted` in `home`, for the cell that is built at a start to see which layers
+    /// hold. The home is the node's own.
+    pub fn for_trial(home: HomePath, granted: RelPath, owner: (u32, u32), cell: Option<(u32, u32)>) -> Plan {
+        Plan { home, owner, cell, grants: vec![PlannedGrant { path: granted, mode: Mode::Rw, name: String::new() }] }
+    }
+
     /// The account's home.
     pub fn home(&self) -> &HomePath {
         &self.home

@@ -1,1 +1,143 @@
-//! (in the making)
+//! The monitor: the one process with power over the host. Small, one thread, no runtime; read it in an hour.
+//!
+//! Owns: the listening sockets, every capability, the zygote, control, the attach helpers, and the life and death of
+//! sessions. Runs in: the process that was started, and (see [`zygote`]) the zygote it forks.
+//! Trusts: its settings, and the facts that control answers with. It reads no byte from the network, and parses no SSH,
+//! SFTP, SQL or HTTP: an accepted socket goes unread to a session, and what a session may ask is a table
+//! ([`sessions::Phase::permits`]).
+//!
+//! Nothing here may panic, and nothing may wait: whatever can block (a path on a dead filesystem, a password to be
+//! judged) is done by another process.
+
+mod admission;
+mod attaching;
+mod children;
+mod listeners;
+mod login;
+mod node;
+mod poll;
+mod sessions;
+mod trial;
+mod zygote;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use rustix::io::Errno;
+
+use crate::cell::{self, Privilege};
+use crate::config;
+use crate::domain::{Layer, LayerReport};
+use crate::wire::{Link, LinkError};
+
+/// What runs in each session, made once in the zygote: host keys loaded, buffers ready.
+pub type SessionMain = Box<dyn Fn(Link) -> ExitCode>;
+
+/// The rooms that the monitor forks but may not know.
+pub struct Roles<'a> {
+    /// Runs control until its link is gone. Called in a process without privilege.
+    pub control: &'a dyn Fn(Link) -> ExitCode,
+    /// Prepares what all sessions share. Called in the zygote, while files of the host can still be opened. The text
+    /// of an error says what to do.
+    pub sessions: &'a dyn Fn() -> Result<SessionMain, String>,
+}
+
+/// What a node that has started can say of itself.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// Whether it runs as an ordinary user.
+    pub rootless: bool,
+    /// Which layers of its cells hold.
+    pub layers: Vec<LayerReport>,
+    /// Where it listens.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// Why a node cannot start or go on. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing to listen on.
+    #[error("no address to listen on; set `listen` in the configuration")]
+    NoAddress,
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address}: {}", advice(*source))]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the kernel answered.
+        source: Errno,
+    },
+    /// A layer that the configuration requires does not hold.
+    #[error("the layer {layer} is required but does not hold on this host: {why}")]
+    Required {
+        /// Which.
+        layer: Layer,
+        /// Why not.
+        why: String,
+    },
+    /// A process could not be forked.
+    #[error("fork a process")]
+    Fork {
+        /// What the kernel answered.
+        source: Errno,
+    },
+    /// A cell could not be built.
+    #[error(transparent)]
+    Cell(#[from] cell::Error),
+    /// Our processes cannot talk to one another.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// A system call of the monitor itself failed.
+    #[error("{step}")]
+    System {
+        /// What it was for.
+        step: &'static str,
+        /// What the kernel answered.
+        source: Errno,
+    },
+    /// A role ended before it was ready.
+    #[error("{role} could not start; its reason is in the log above")]
+    NotReady {
+        /// Which.
+        role: &'static str,
+    },
+}
+
+fn advice(errno: Errno) -> String {
+    match errno {
+        Errno::ADDRINUSE => "another program listens there; stop it or choose another port in `listen`".to_owned(),
+        Errno::ACCESS => "ports below 1024 need root; choose another port in `listen`, or run as root".to_owned(),
+        Errno::ADDRNOTAVAIL => "this host has no such address; correct `listen`".to_owned(),
+        errno => errno.to_string(),
+    }
+}
+
+fn system(step: &'static str) -> impl Fn(Errno) -> Error {
+    move |source| Error::System { step, source }
+}
+
+/// Serves until SIGTERM or SIGINT. `on_ready` is called once, when the first connection may come.
+pub fn run(settings: &config::Node, roles: Roles<'_>, on_ready: &mut dyn FnMut(&Ready)) -> Result<(), Error> {
+    let listeners = listeners::bind(&settings.monitor.listen)?;
+    let privilege = Privilege::establish()?;
+    let layers = trial::layers(privilege, &settings.monitor)?;
+    refuse_missing(&layers, &settings.monitor.require)?;
+    cell::keep_for_monitor()?;
+    let ready =
+        Ready { rootless: privilege != Privilege::Root, layers, listen: listeners.iter().map(|l| l.address).collect() };
+    node::Node::start(&settings.monitor, roles, privilege, listeners)?.serve(&mut || on_ready(&ready))
+}
+
+/// Builds a cell, looks out of it, and says which layers hold.
+pub fn doctor(settings: &config::Node) -> Result<Vec<LayerReport>, Error> {
+    let privilege = Privilege::establish()?;
+    trial::layers(privilege, &settings.monitor)
+}
+
+fn refuse_missing(layers: &[LayerReport], required: &[Layer]) -> Result<(), Error> {
+    let missing = layers.iter().find(|l| required.contains(&l.layer) && l.missing.is_some());
+    match missing {
+        Some(LayerReport { layer, missing: Some(why) }) => Err(Error::Required { layer: *layer, why: why.clone() }),
+        _ => Ok(()),
+    }
+}

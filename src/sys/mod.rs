@@ -10,6 +10,7 @@ mod heap;
 mod landlock_abi;
 mod mount_attr;
 mod namespaces;
+mod signals;
 
 pub use clone::{CloneFlags, Forked, fork};
 pub use descriptors::{close_from, place_at};
@@ -17,3 +18,4 @@ pub use heap::{prepare_heap, trim_heap};
 pub use landlock_abi::landlock_abi;
 pub use mount_attr::{MountAttr, set_mount_attr};
 pub use namespaces::unshare;
+pub use signals::ignore_child_exits;

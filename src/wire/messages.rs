@@ -10,6 +10,9 @@ use crate::domain::{AccountName, Claim, ClaimedName, ConnId, Facts, KeyBlob, Mod
 /// said in which phase.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromSession {
+    /// Forked, and still our own code on nobody's behalf: the session's mount namespace comes with the message, for
+    /// the monitor to attach grants in.
+    Born,
     /// Confined, and waiting for a connection.
     Ready,
     /// A client offers a key without proof (RFC 4252, 7): is it worth a signature? Answered by [`ToSession::Probed`].

@@ -1,0 +1,301 @@
+//! From claim to attached grants: the middle of the journey, as the monitor goes it.
+//!
+//! A session asks; control is asked for facts; `authority` decides; a helper attaches; the session is told. At every
+//! step the answer that does not come is a denial.
+
+use std::rc::Rc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::Error;
+use super::attaching::Helper;
+use super::node::{Chain, Node};
+use super::poll::Token;
+use super::sessions::{Asked, Phase, Waits};
+use super::system;
+use crate::authority::{self, Denial, Principal};
+use crate::cell::{Fault, Plan};
+use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Timestamp};
+use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, ViewEntry};
+
+impl Node<'_> {
+    /// A captured caller learns here which keys are some user's, which an honest client may ask as well.
+    pub(super) fn ask_about_probe(&mut self, slot: u32, user: ClaimedName, key: KeyBlob) -> Result<(), Error> {
+        self.ask(slot, Asked::Probe(Question::Probe { user, key }));
+        Ok(())
+    }
+
+    /// A captured caller may lie here about a key (the signature was checked in its process), never about a password.
+    pub(super) fn ask_about_claim(&mut self, slot: u32, claim: Claim) -> Result<(), Error> {
+        self.ask(slot, Asked::Claim(Box::new(claim)));
+        Ok(())
+    }
+
+    fn ask(&mut self, slot: u32, asked: Asked) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let question = asked.question();
+        let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) else { return };
+        *waits = Waits::Facts { ticket, asked };
+        self.tickets.insert(ticket, slot);
+        self.tell_control(ToControl::Ask { ticket, question });
+    }
+
+    /// Control is back: what it did not answer is asked again.
+    pub(super) fn ask_again(&mut self) {
+        let open: Vec<ToControl> = self
+            .sessions
+            .iter()
+            .filter_map(|(_, s)| match &s.phase {
+                Phase::Login { waits: Waits::Facts { ticket, asked }, .. } => {
+                    Some(ToControl::Ask { ticket: *ticket, question: asked.question() })
+                }
+                _ => None,
+            })
+            .collect();
+        for question in open {
+            self.tell_control(question);
+        }
+    }
+
+    /// Takes the question back that a ticket stands for, if its session still waits for it.
+    fn redeem(&mut self, ticket: u64) -> Option<(u32, Asked)> {
+        let slot = self.tickets.remove(&ticket)?;
+        let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) else { return None };
+        if !matches!(waits, Waits::Facts { ticket: open, .. } if *open == ticket) {
+            return None;
+        }
+        match std::mem::replace(waits, Waits::Nothing) {
+            Waits::Facts { asked, .. } => Some((slot, asked)),
+            _ => None,
+        }
+    }
+
+    /// Control has answered.
+    pub(super) fn answer(&mut self, ticket: u64, facts: Option<&Facts>) -> Result<(), Error> {
+        match self.redeem(ticket) {
+            None => Ok(()),
+            Some((slot, Asked::Probe(_))) => {
+                let worth_a_signature = authority::worth_a_signature(facts);
+                self.tell_session(slot, &ToSession::Probed { worth_a_signature })
+            }
+            Some((slot, Asked::Claim(claim))) => match authority::decide(&claim.proof, facts) {
+                Ok(principal) => self.grant(slot, principal),
+                Err(denial) => self.deny(slot, &claim, denial),
+            },
+        }
+    }
+
+    /// Control cannot ask its database: nobody is believed, and nobody is called a liar in the log.
+    pub(super) fn unable(&mut self, ticket: u64) -> Result<(), Error> {
+        match self.redeem(ticket) {
+            None => Ok(()),
+            Some((slot, Asked::Probe(_))) => self.tell_session(slot, &ToSession::Probed { worth_a_signature: false }),
+            Some((slot, Asked::Claim(claim))) => {
+                tracing::warn!(user = %claim.user, "login refused: facts cannot be had at the moment");
+                self.tell_session(slot, &ToSession::Denied)
+            }
+        }
+    }
+
+    fn deny(&mut self, slot: u32, claim: &Claim, denial: Denial) -> Result<(), Error> {
+        if let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) {
+            tracing::info!(
+                conn = %peer.conn, peer = %peer.address, user = %claim.user, method = method(&claim.proof),
+                reason = %denial, "login denied"
+            );
+        }
+        self.tell_session(slot, &ToSession::Denied)
+    }
+
+    /// Believed: from here the session waits for its grants.
+    fn grant(&mut self, slot: u32, principal: Principal) -> Result<(), Error> {
+        let Some(uid) = self.sessions.get(slot).map(|s| s.uid) else { return Ok(()) };
+        let plan = match Plan::for_session(&principal, self.privilege, uid) {
+            Ok(plan) => plan,
+            Err(unserved) => return self.serve_nothing(slot, &principal, unserved.to_string(), None),
+        };
+        let map = self.maps.find(&plan);
+        match self.attach(slot, &plan, map) {
+            Ok(Some(helper)) => self.await_helper(slot, principal, plan, helper),
+            Ok(None) => self.breach(slot, "claim without a mount namespace"),
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "no attach helper could be forked");
+                let sentence = "the server is overloaded; try again later".to_owned();
+                self.serve_nothing(slot, &principal, sentence, None)
+            }
+        }
+    }
+
+    fn attach(
+        &mut self,
+        slot: u32,
+        plan: &Plan,
+        map: Option<Rc<std::os::fd::OwnedFd>>,
+    ) -> Result<Option<Helper>, Error> {
+        // Taken: a session gets its grants once.
+        let Some(namespace) = self.sessions.get(slot).and_then(|s| s.namespace.take()) else { return Ok(None) };
+        use std::os::fd::AsFd;
+        Helper::fork(plan, namespace.as_fd(), map, Instant::now()).map(Some)
+    }
+
+    fn await_helper(&mut self, slot: u32, principal: Principal, plan: Plan, helper: Helper) -> Result<(), Error> {
+        let generation = self.sessions.generation(slot);
+        self.poll.watch(&helper.link, Token::Helper(slot, generation)).map_err(system("watch an attach helper"))?;
+        if let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) {
+            *waits = Waits::Grants { principal: Box::new(principal), plan: Box::new(plan), helper };
+        }
+        Ok(())
+    }
+
+    /// A helper has finished, or died.
+    pub(super) fn hear_helper(&mut self, slot: u32, generation: u32) -> Result<(), Error> {
+        let Some(session) = self.sessions.current(slot, generation) else { return Ok(()) };
+        let Phase::Login { waits: Waits::Grants { helper, .. }, .. } = &session.phase else { return Ok(()) };
+        let (result, map) = match helper.result() {
+            Err(LinkError::NotReady) => return Ok(()),
+            Err(error) => (Err(helper_lost(&error)), None),
+            Ok(outcome) => outcome,
+        };
+        self.finish_attach(slot, result, map)
+    }
+
+    fn finish_attach(
+        &mut self,
+        slot: u32,
+        result: Result<(), Fault>,
+        map: Option<std::os::fd::OwnedFd>,
+    ) -> Result<(), Error> {
+        let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) else { return Ok(()) };
+        let Waits::Grants { principal, plan, helper } = std::mem::replace(waits, Waits::Nothing) else {
+            return Ok(());
+        };
+        self.drop_helper(helper);
+        if let Some(map) = map {
+            self.maps.keep(&plan, map);
+        }
+        match result {
+            Ok(()) => self.enter(slot, &principal, &plan),
+            Err(fault) => self.serve_nothing(slot, &principal, fault.to_string(), fault.errno()),
+        }
+    }
+
+    /// The grants are there: the session may serve.
+    fn enter(&mut self, slot: u32, principal: &Principal, plan: &Plan) -> Result<(), Error> {
+        let view = plan.grants().iter().map(|g| ViewEntry { name: g.name.clone(), mode: g.mode }).collect();
+        let granted = Granted {
+            user: principal.user().clone(),
+            account: principal.account().clone(),
+            services: principal.services(),
+            view,
+        };
+        self.go_live(slot, principal, &ToSession::Granted(granted))
+    }
+
+    /// Believed, but there is nothing to serve: the client gets the sentence, the log the reason.
+    fn serve_nothing(
+        &mut self,
+        slot: u32,
+        principal: &Principal,
+        sentence: String,
+        errno: Option<i32>,
+    ) -> Result<(), Error> {
+        tracing::warn!(account = %principal.account(), user = %principal.user(), errno, sentence, "nothing to serve");
+        self.go_live(slot, principal, &ToSession::Unavailable { sentence })
+    }
+
+    fn go_live(&mut self, slot: u32, principal: &Principal, told: &ToSession) -> Result<(), Error> {
+        let Some(session) = self.sessions.get(slot) else { return Ok(()) };
+        let Phase::Login { peer, .. } = &session.phase else { return Ok(()) };
+        let record = SessionRecord {
+            conn: peer.conn,
+            account: principal.account().clone(),
+            user: principal.user().clone(),
+            peer: peer.address,
+            fingerprint: principal.key().map(|k| k.fingerprint.clone()),
+            pid: session.process.as_ref().map_or(0, |(pid, _)| *pid),
+            uid: session.uid,
+            since: now(),
+        };
+        tracing::info!(
+            conn = %record.conn, account = %record.account, user = %record.user, peer = %record.peer,
+            key = record.fingerprint.as_deref(), "login"
+        );
+        session.phase = Phase::Live { record: record.clone() };
+        self.tell_control(ToControl::Opened(record));
+        self.tell_session(slot, told)
+    }
+
+    fn tell_session(&mut self, slot: u32, message: &ToSession) -> Result<(), Error> {
+        let Some(session) = self.sessions.get(slot) else { return Ok(()) };
+        match session.link.try_send(message, None) {
+            Ok(()) => Ok(()),
+            // It has died (its end is seen elsewhere), or does not read what it asked for.
+            Err(LinkError::Gone) => Ok(()),
+            Err(error) => self.breach(slot, &error.to_string()),
+        }
+    }
+
+    /// What a session that has ended was waiting for.
+    pub(super) fn drop_wait(&mut self, waits: Waits) {
+        match waits {
+            Waits::Nothing => {}
+            Waits::Facts { ticket, .. } => drop(self.tickets.remove(&ticket)),
+            Waits::Grants { helper, .. } => self.drop_helper(helper),
+        }
+    }
+
+    fn drop_helper(&mut self, helper: Helper) {
+        if let Err(errno) = self.poll.forget(&helper.link) {
+            tracing::error!(%errno, "an attach helper is still watched");
+        }
+        self.leaving.push(helper.into_process());
+    }
+
+    /// Helpers that hang, as on a network filesystem whose server is gone.
+    pub(super) fn end_late_helpers(&mut self, now: Instant) {
+        let late = self.sessions.which(
+            |s| matches!(&s.phase, Phase::Login { waits: Waits::Grants { helper, .. }, .. } if helper.is_late(now)),
+        );
+        for slot in late {
+            let fault = Fault::Step { step: "the filesystem does not answer".to_owned(), errno: 0 };
+            if let Err(error) = self.finish_attach(slot, Err(fault), None) {
+                tracing::error!(error = %Chain(&error), "an attach helper could not be ended");
+            }
+        }
+    }
+
+    /// Writes what a session reports into the log, with what the monitor knows of it.
+    pub(super) fn report(&mut self, slot: u32, event: &Event) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let (conn, user) = match &session.phase {
+            Phase::Live { record } => (Some(record.conn), Some(record.user.clone())),
+            Phase::Login { peer, .. } => (Some(peer.conn), None),
+            _ => (None, None),
+        };
+        let (conn, user) = (conn.map(tracing::field::display), user.map(tracing::field::display));
+        match event {
+            Event::SftpOpened => tracing::info!(conn, user, "sftp opened"),
+            Event::SftpClosed { read, written } => tracing::info!(conn, user, read, written, "sftp closed"),
+            Event::Refused { what } => tracing::info!(conn, user, what = ?what, "refused"),
+            Event::ProtocolError { what } => tracing::warn!(conn, user, what = ?what, "protocol error"),
+            Event::Panicked { place } => tracing::error!(conn, user, place = ?place, "session failed"),
+        }
+    }
+}
+
+fn method(proof: &Proof) -> &'static str {
+    match proof {
+        Proof::Key(_) => "publickey",
+        Proof::Password(_) => "password",
+    }
+}
+
+fn helper_lost(error: &LinkError) -> Fault {
+    tracing::error!(error = %Chain(error), "an attach helper died");
+    Fault::Step { step: "the helper died".to_owned(), errno: 0 }
+}
+
+fn now() -> Timestamp {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX))
+}

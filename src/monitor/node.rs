@@ -1,0 +1,691 @@
+//! The loop of the monitor: one descriptor ready, one thing done.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::io::Errno;
+
+use super::admission::{Admission, Load, Peer, turn_away};
+use super::attaching::Maps;
+use super::children::{Child, Pause, reap};
+use super::listeners::{Listener, accept};
+use super::poll::{Poll, Token};
+use super::sessions::{Phase, Sessions};
+use super::{Error, Roles, system, zygote};
+use crate::cell::{self, Privilege};
+use crate::config::MonitorSettings;
+use crate::domain::ConnId;
+use crate::wire::{EndReason, FromControl, FromSession, FromZygote, Link, LinkError, ToControl, ToSession, ToZygote};
+
+/// How often deadlines are looked at while there are any.
+const TICK: Duration = Duration::from_millis(100);
+/// What a session gets to say goodbye in before it is killed.
+const FAREWELL: Duration = Duration::from_millis(300);
+/// What all sessions together get when the node stops.
+const LAST_CALL: Duration = Duration::from_secs(2);
+/// Connections accepted in one turn, so that a flood of them does not keep the others waiting.
+const ACCEPTED_AT_ONCE: usize = 64;
+
+/// A connection that waits for a session.
+#[derive(Debug)]
+struct Arrival {
+    peer: Peer,
+    socket: OwnedFd,
+}
+
+/// Everything the monitor knows.
+pub(super) struct Node<'a> {
+    pub(super) settings: &'a MonitorSettings,
+    pub(super) privilege: Privilege,
+    pub(super) poll: Poll,
+    pub(super) sessions: Sessions,
+    pub(super) maps: Maps,
+    /// Which slot a question to control is about.
+    pub(super) tickets: HashMap<u64, u32>,
+    pub(super) next_ticket: u64,
+    /// Processes that have done their work and are to be reaped.
+    pub(super) leaving: Vec<OwnedFd>,
+    roles: Roles<'a>,
+    admission: Admission,
+    listeners: Vec<Listener>,
+    accepting: bool,
+    signals: SignalFd,
+    control: Option<Child<ToControl>>,
+    control_pause: Pause,
+    zygote: Option<Child<()>>,
+    zygote_pause: Pause,
+    arrivals: VecDeque<Arrival>,
+    next_conn: u64,
+    stopping: Option<Instant>,
+}
+
+impl<'a> Node<'a> {
+    /// Forks control and the zygote; nobody is let in yet.
+    pub(super) fn start(
+        settings: &'a MonitorSettings,
+        roles: Roles<'a>,
+        privilege: Privilege,
+        listeners: Vec<Listener>,
+    ) -> Result<Node<'a>, Error> {
+        let most = settings.max_connections.saturating_add(settings.spare_sessions).saturating_add(16);
+        let mut node = Node {
+            settings,
+            privilege,
+            poll: Poll::new().map_err(system("make the poll set"))?,
+            sessions: Sessions::new(settings.ids, most),
+            maps: Maps::default(),
+            tickets: HashMap::new(),
+            next_ticket: 1,
+            leaving: Vec::new(),
+            roles,
+            admission: Admission {
+                max_unauthenticated: settings.max_unauthenticated,
+                max_connections: settings.max_connections,
+            },
+            listeners,
+            accepting: true,
+            signals: take_signals()?,
+            control: None,
+            control_pause: Pause::default(),
+            zygote: None,
+            zygote_pause: Pause::default(),
+            arrivals: VecDeque::new(),
+            next_conn: 1,
+            stopping: None,
+        };
+        node.poll.watch(&node.signals, Token::Signals).map_err(system("watch for signals"))?;
+        node.fork_control()?;
+        node.fork_zygote()?;
+        Ok(node)
+    }
+
+    /// Waits until both children are ready, lets clients in, and serves them until told to stop.
+    pub(super) fn serve(mut self, on_ready: &mut dyn FnMut()) -> Result<(), Error> {
+        while !self.is_ready() {
+            self.turn()?;
+            self.give_up_on_failed_start()?;
+        }
+        for (n, listener) in (0_u32..).zip(&self.listeners) {
+            self.poll.watch(&listener.socket, Token::Listener(n)).map_err(system("watch a listening socket"))?;
+        }
+        on_ready();
+        while !self.is_over() {
+            self.turn()?;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        self.control.as_ref().is_some_and(|c| c.ready) && self.zygote.as_ref().is_some_and(|z| z.ready)
+    }
+
+    fn give_up_on_failed_start(&self) -> Result<(), Error> {
+        match (&self.control, &self.zygote) {
+            (None, _) => Err(Error::NotReady { role: "control" }),
+            (_, None) => Err(Error::NotReady { role: "the session zygote" }),
+            _ if self.stopping.is_some() => Err(Error::NotReady { role: "the node" }),
+            _ => Ok(()),
+        }
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self) -> Result<(), Error> {
+        let patience = self.is_restless().then_some(TICK);
+        for token in self.poll.wait(patience).map_err(system("wait for events"))? {
+            self.handle(token)?;
+        }
+        self.tick(Instant::now())
+    }
+
+    /// Whether there are deadlines to look at.
+    fn is_restless(&self) -> bool {
+        self.stopping.is_some()
+            || !self.accepting
+            || self.control.is_none()
+            || self.zygote.is_none()
+            || !self.leaving.is_empty()
+            || !self.arrivals.is_empty()
+            || self.sessions.iter().any(|(_, s)| matches!(s.phase, Phase::Login { .. } | Phase::Ending { .. }))
+    }
+
+    fn handle(&mut self, token: Token) -> Result<(), Error> {
+        match token {
+            Token::Listener(n) => self.let_in(n),
+            Token::Signals => self.read_signals(),
+            Token::Control => self.hear_control(),
+            Token::ControlEnd => self.lose_control(),
+            Token::Zygote => self.hear_zygote(),
+            Token::ZygoteEnd => self.lose_zygote(),
+            Token::Session(slot, generation) => self.hear_session(slot, generation),
+            Token::SessionEnd(slot, generation) => self.bury(slot, generation),
+            Token::Helper(slot, generation) => self.hear_helper(slot, generation),
+        }
+    }
+
+    /// What has to be done because time has passed.
+    fn tick(&mut self, now: Instant) -> Result<(), Error> {
+        self.leaving.retain(|process| reap(process).is_none());
+        if self.stopping.is_none() {
+            if self.control.is_none() && self.control_pause.is_over(now) {
+                self.fork_control()?;
+            }
+            if self.zygote.is_none() && self.zygote_pause.is_over(now) {
+                self.fork_zygote()?;
+            }
+            self.pause_accepting(false)?;
+        }
+        self.end_late(now);
+        self.hire()
+    }
+
+    // -- connections ------------------------------------------------------------------------------------------------
+
+    fn let_in(&mut self, n: u32) -> Result<(), Error> {
+        for _ in 0..ACCEPTED_AT_ONCE {
+            let Some(listener) = self.listeners.get(n as usize) else { return Ok(()) };
+            match accept(listener) {
+                Ok(Some((socket, address))) => self.admit(socket, address),
+                Ok(None) => break,
+                Err(errno) => {
+                    tracing::warn!(%errno, "connections cannot be accepted; trying again");
+                    self.pause_accepting(true)?;
+                    break;
+                }
+            }
+        }
+        self.hire()
+    }
+
+    fn admit(&mut self, socket: OwnedFd, address: std::net::SocketAddr) {
+        if let Some(why) = self.admission.refusal(self.load()) {
+            tracing::warn!(peer = %address, why, "connection turned away");
+            return turn_away(socket);
+        }
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let deadline = Instant::now() + self.settings.login_grace;
+        tracing::debug!(%conn, peer = %address, "connection");
+        self.arrivals.push_back(Arrival { peer: Peer { conn, address, deadline }, socket });
+    }
+
+    fn load(&self) -> Load {
+        let count = |wanted: fn(&Phase) -> bool| self.sessions.iter().filter(|(_, s)| wanted(&s.phase)).count();
+        let logins = count(|p| matches!(p, Phase::Login { .. }));
+        let live = count(|p| matches!(p, Phase::Live { .. } | Phase::Ending { .. }));
+        let waiting = self.arrivals.len();
+        Load { unauthenticated: waiting + logins, connections: waiting + logins + live }
+    }
+
+    fn pause_accepting(&mut self, pause: bool) -> Result<(), Error> {
+        if self.accepting != pause || self.stopping.is_some() {
+            return Ok(());
+        }
+        self.accepting = !pause;
+        for (n, listener) in (0_u32..).zip(&self.listeners) {
+            self.poll.pause(&listener.socket, Token::Listener(n), pause).map_err(system("pause accepting"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives waiting connections to spare sessions, and has new ones born so that some are always spare.
+    fn hire(&mut self) -> Result<(), Error> {
+        let spare = self.sessions.which(|s| matches!(s.phase, Phase::Spare));
+        for slot in spare {
+            let Some(arrival) = self.arrivals.pop_front() else { break };
+            self.employ(slot, arrival);
+        }
+        self.order_births()
+    }
+
+    fn employ(&mut self, slot: u32, arrival: Arrival) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        let serve = ToSession::Serve { conn: arrival.peer.conn, peer: arrival.peer.address };
+        match session.link.try_send(&serve, Some(arrival.socket.as_fd())) {
+            Ok(()) => {
+                session.phase = Phase::Login { peer: arrival.peer, waits: super::sessions::Waits::Nothing };
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a spare session was of no use");
+                session.kill();
+                self.retire(slot, Instant::now());
+                self.arrivals.push_front(arrival);
+            }
+        }
+    }
+
+    fn order_births(&mut self) -> Result<(), Error> {
+        if self.stopping.is_some() || !self.zygote.as_ref().is_some_and(|z| z.ready) {
+            return Ok(());
+        }
+        let coming = self.sessions.which(|s| matches!(s.phase, Phase::Newborn | Phase::Spare)).len();
+        let wanted = self.settings.spare_sessions.max(1) + self.arrivals.len();
+        for _ in coming..wanted {
+            if !self.order_birth()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the zygote for one session; says whether it was asked.
+    fn order_birth(&mut self) -> Result<bool, Error> {
+        let (ours, theirs) = Link::pair()?;
+        let Some((slot, uid)) = self.sessions.reserve(ours) else { return Ok(false) };
+        let asked = match &self.zygote {
+            Some(zygote) => zygote.link.try_send(&ToZygote::Birth { slot, uid }, Some(theirs.as_fd())),
+            None => Err(LinkError::Gone),
+        };
+        if asked.is_err() {
+            // The zygote is busy or gone; the next turn asks again.
+            self.sessions.abandon(slot);
+            return Ok(false);
+        }
+        let generation = self.sessions.generation(slot);
+        if let Some(session) = self.sessions.get(slot) {
+            self.poll.watch(&session.link, Token::Session(slot, generation)).map_err(system("watch a session"))?;
+        }
+        Ok(true)
+    }
+
+    // -- sessions ---------------------------------------------------------------------------------------------------
+
+    fn hear_session(&mut self, slot: u32, generation: u32) -> Result<(), Error> {
+        let Some(session) = self.sessions.current(slot, generation) else { return Ok(()) };
+        let request = match session.link.try_recv::<FromSession>() {
+            Ok(request) => request,
+            Err(LinkError::NotReady) => return Ok(()),
+            Err(LinkError::Gone) => return self.forget_link(slot),
+            Err(error) => return self.breach(slot, &error.to_string()),
+        };
+        if !session.may_say(&request.message, Instant::now()) {
+            return self.breach(slot, "request not allowed in this phase, or too many of them");
+        }
+        match request.message {
+            FromSession::Born => session.namespace = request.fd,
+            FromSession::Ready => return self.greet(slot),
+            FromSession::Probe { user, key } => return self.ask_about_probe(slot, user, key),
+            FromSession::Claim(claim) => return self.ask_about_claim(slot, claim),
+            FromSession::Event(event) => self.report(slot, &event),
+        }
+        Ok(())
+    }
+
+    fn greet(&mut self, slot: u32) -> Result<(), Error> {
+        match self.sessions.get(slot) {
+            Some(session) if session.namespace.is_some() => session.phase = Phase::Spare,
+            _ => return self.breach(slot, "ready without a mount namespace"),
+        }
+        self.hire()
+    }
+
+    /// A session said what it must not: it is taken for captured and ended at once.
+    pub(super) fn breach(&mut self, slot: u32, what: &str) -> Result<(), Error> {
+        if let Some(session) = self.sessions.get(slot) {
+            tracing::error!(uid = session.uid, what, "session broke the rules and was killed");
+            session.kill();
+        }
+        self.retire(slot, Instant::now());
+        Ok(())
+    }
+
+    /// Puts a session into its last phase, and lets go of what it waited for.
+    fn retire(&mut self, slot: u32, deadline: Instant) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        match std::mem::replace(&mut session.phase, Phase::Ending { deadline }) {
+            Phase::Live { record } => self.tell_control(ToControl::Closed { conn: record.conn }),
+            Phase::Login { waits, .. } => self.drop_wait(waits),
+            _ => {}
+        }
+    }
+
+    /// The session closed its end: it has ended or is about to.
+    fn forget_link(&mut self, slot: u32) -> Result<(), Error> {
+        let Some(session) = self.sessions.get(slot) else { return Ok(()) };
+        self.poll.forget(&session.link).map_err(system("stop watching a session"))?;
+        if session.process.is_none() {
+            // Never heard of by the zygote, which has died or failed.
+            self.sessions.abandon(slot);
+        } else {
+            session.kill();
+        }
+        Ok(())
+    }
+
+    /// A session's process has ended.
+    fn bury(&mut self, slot: u32, generation: u32) -> Result<(), Error> {
+        if self.sessions.current(slot, generation).is_none() {
+            return Ok(());
+        }
+        self.hear_last_words(slot);
+        let Some(session) = self.sessions.remove(slot) else { return Ok(()) };
+        self.poll.forget(&session.link).map_err(system("stop watching a session"))?;
+        if let Some((_, pidfd)) = &session.process {
+            self.poll.forget(pidfd).map_err(system("stop watching a session"))?;
+        }
+        match session.phase {
+            Phase::Live { record } => {
+                tracing::info!(conn = %record.conn, account = %record.account, user = %record.user, "session ended");
+                self.tell_control(ToControl::Closed { conn: record.conn });
+            }
+            Phase::Login { peer, waits } => {
+                tracing::debug!(conn = %peer.conn, peer = %peer.address, "connection ended without a login");
+                self.drop_wait(waits);
+            }
+            Phase::Newborn | Phase::Spare if self.stopping.is_none() => {
+                tracing::error!("a session ended before it had a connection");
+                self.zygote_pause.lengthen(Instant::now());
+            }
+            _ => {}
+        }
+        self.hire()
+    }
+
+    /// Reports that a session sent before it ended.
+    fn hear_last_words(&mut self, slot: u32) {
+        let now = Instant::now();
+        loop {
+            let Some(session) = self.sessions.get(slot) else { return };
+            match session.link.try_recv::<FromSession>() {
+                Ok(request) if session.may_say(&request.message, now) => {
+                    if let FromSession::Event(event) = request.message {
+                        self.report(slot, &event);
+                    }
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Ends what has outstayed its deadline.
+    fn end_late(&mut self, now: Instant) {
+        let mut gone = 0;
+        self.arrivals.retain(|a| {
+            let stays = a.peer.deadline > now;
+            gone += usize::from(!stays);
+            stays
+        });
+        if gone > 0 {
+            tracing::warn!(count = gone, "connections ended that no session could serve in time");
+        }
+        self.end_late_helpers(now);
+        for (_, session) in self.sessions.iter() {
+            match &session.phase {
+                Phase::Login { peer, .. } if peer.deadline <= now => {
+                    tracing::info!(conn = %peer.conn, peer = %peer.address, "login took too long");
+                    session.kill();
+                }
+                Phase::Ending { deadline } if *deadline <= now => session.kill(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Asks a session to say goodbye; it is killed when it does not end in time.
+    pub(super) fn end(&mut self, slot: u32, reason: EndReason) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        if let Err(error) = session.link.try_send(&ToSession::End(reason), None) {
+            tracing::debug!(%error, "session does not listen");
+            session.kill();
+        }
+        if let Phase::Live { record } = &session.phase {
+            tracing::info!(conn = %record.conn, user = %record.user, ?reason, "session is being ended");
+        }
+        self.retire(slot, Instant::now() + FAREWELL);
+    }
+
+    // -- the zygote -------------------------------------------------------------------------------------------------
+
+    fn fork_zygote(&mut self) -> Result<(), Error> {
+        let (privilege, sessions) = (self.privilege, self.roles.sessions);
+        let child = Child::fork(|link| {
+            let code = zygote::serve(&link, privilege, sessions);
+            if let Err(error) = &code {
+                tracing::error!(error = %Chain(error), "the session zygote ended");
+            }
+            if code.is_ok() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
+        })?;
+        self.poll.watch(&child.link, Token::Zygote).map_err(system("watch the zygote"))?;
+        self.poll.watch(&child.pidfd, Token::ZygoteEnd).map_err(system("watch the zygote"))?;
+        self.zygote = Some(child);
+        Ok(())
+    }
+
+    fn hear_zygote(&mut self) -> Result<(), Error> {
+        let Some(zygote) = &mut self.zygote else { return Ok(()) };
+        let heard = match zygote.link.try_recv::<FromZygote>() {
+            Ok(heard) => heard,
+            Err(LinkError::NotReady) => return Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "zygote does not speak");
+                return self.lose_zygote();
+            }
+        };
+        match (heard.message, heard.fd) {
+            (FromZygote::Ready, None) => {
+                zygote.ready = true;
+                self.order_births()
+            }
+            (FromZygote::Born { slot, pid }, Some(pidfd)) => self.register(slot, pid, pidfd),
+            (FromZygote::Stillborn { slot, errno }, None) => {
+                tracing::error!(errno, "a session could not be forked");
+                self.zygote_pause.lengthen(Instant::now());
+                self.sessions.abandon(slot);
+                Ok(())
+            }
+            _ => self.lose_zygote(),
+        }
+    }
+
+    fn register(&mut self, slot: u32, pid: u32, pidfd: OwnedFd) -> Result<(), Error> {
+        let generation = self.sessions.generation(slot);
+        if let Some(session) = self.sessions.get(slot) {
+            self.poll.watch(&pidfd, Token::SessionEnd(slot, generation)).map_err(system("watch a session"))?;
+            session.process = Some((pid, pidfd));
+            self.zygote_pause.forget();
+        }
+        Ok(())
+    }
+
+    fn lose_zygote(&mut self) -> Result<(), Error> {
+        let Some(zygote) = self.zygote.take() else { return Ok(()) };
+        zygote.kill().map_err(system("end the zygote"))?;
+        self.poll.forget(&zygote.link).map_err(system("stop watching the zygote"))?;
+        self.poll.forget(&zygote.pidfd).map_err(system("stop watching the zygote"))?;
+        if self.stopping.is_none() {
+            tracing::error!("the session zygote ended; starting another");
+            self.zygote_pause.lengthen(Instant::now());
+        }
+        self.leaving.push(zygote.pidfd);
+        for slot in self.sessions.which(|s| matches!(s.phase, Phase::Newborn) && s.process.is_none()) {
+            self.forget_link(slot)?;
+        }
+        Ok(())
+    }
+
+    // -- control ----------------------------------------------------------------------------------------------------
+
+    fn fork_control(&mut self) -> Result<(), Error> {
+        let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
+        let role = self.roles.control;
+        let child = Child::fork(|link| match cell::keep_for_control(ids) {
+            Ok(()) => role(link),
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "control could not drop its privileges");
+                std::process::ExitCode::FAILURE
+            }
+        })?;
+        self.poll.watch(&child.link, Token::Control).map_err(system("watch control"))?;
+        self.poll.watch(&child.pidfd, Token::ControlEnd).map_err(system("watch control"))?;
+        self.control = Some(child);
+        Ok(())
+    }
+
+    fn hear_control(&mut self) -> Result<(), Error> {
+        let Some(control) = &mut self.control else { return Ok(()) };
+        if control.is_behind() && control.flush().is_ok() && !control.is_behind() {
+            self.poll.watch_room(&control.link, Token::Control, false).map_err(system("watch control"))?;
+        }
+        let heard = match control.link.try_recv::<FromControl>() {
+            Ok(heard) => heard.message,
+            Err(LinkError::NotReady) => return Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "control does not speak");
+                return self.lose_control();
+            }
+        };
+        match heard {
+            FromControl::Ready => self.welcome_control(),
+            FromControl::Answer { ticket, facts } => return self.answer(ticket, facts.as_ref()),
+            FromControl::Unable { ticket } => return self.unable(ticket),
+            FromControl::End { conns, reason } => self.end_connections(&conns, reason),
+        }
+        Ok(())
+    }
+
+    /// Control is there, perhaps again: it learns which sessions are live, and is asked what was left unanswered.
+    fn welcome_control(&mut self) {
+        if let Some(control) = &mut self.control {
+            control.ready = true;
+        }
+        self.control_pause.forget();
+        let live: Vec<ToControl> = self
+            .sessions
+            .iter()
+            .filter_map(|(_, s)| match &s.phase {
+                Phase::Live { record } => Some(ToControl::Opened(record.clone())),
+                _ => None,
+            })
+            .collect();
+        for message in live {
+            self.tell_control(message);
+        }
+        self.ask_again();
+    }
+
+    /// Sends to control, now or as soon as it reads; when it is away, `welcome_control` catches up.
+    pub(super) fn tell_control(&mut self, message: ToControl) {
+        let Some(control) = self.control.as_mut().filter(|c| c.ready) else { return };
+        let posted = control.post(message);
+        let watched =
+            if control.is_behind() { self.poll.watch_room(&control.link, Token::Control, true) } else { Ok(()) };
+        if posted.is_err() || watched.is_err() {
+            tracing::error!("control does not take messages; starting another");
+            if let Err(errno) = control.kill() {
+                tracing::error!(%errno, "control could not be killed");
+            }
+        }
+    }
+
+    fn lose_control(&mut self) -> Result<(), Error> {
+        let Some(control) = self.control.take() else { return Ok(()) };
+        control.kill().map_err(system("end control"))?;
+        self.poll.forget(&control.link).map_err(system("stop watching control"))?;
+        self.poll.forget(&control.pidfd).map_err(system("stop watching control"))?;
+        if self.stopping.is_none() {
+            tracing::error!("control ended; starting another, live sessions go on");
+            self.control_pause.lengthen(Instant::now());
+        }
+        self.leaving.push(control.pidfd);
+        Ok(())
+    }
+
+    fn end_connections(&mut self, conns: &[ConnId], reason: EndReason) {
+        let slots = self.sessions.which(|s| match &s.phase {
+            Phase::Live { record } => conns.contains(&record.conn),
+            Phase::Login { peer, .. } => conns.contains(&peer.conn),
+            _ => false,
+        });
+        for slot in slots {
+            self.end(slot, reason);
+        }
+    }
+
+    // -- stopping ---------------------------------------------------------------------------------------------------
+
+    fn read_signals(&mut self) -> Result<(), Error> {
+        while let Ok(Some(_)) = self.signals.read_signal() {
+            if self.stopping.is_none() {
+                self.stop()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// First stage: nobody is let in, all are told. The second is in [`Node::is_over`].
+    fn stop(&mut self) -> Result<(), Error> {
+        tracing::info!("stopping");
+        self.stopping = Some(Instant::now() + LAST_CALL);
+        for listener in std::mem::take(&mut self.listeners) {
+            self.poll.forget(&listener.socket).map_err(system("stop listening"))?;
+        }
+        self.arrivals.clear();
+        for slot in self.sessions.which(|_| true) {
+            match self.sessions.get(slot).map(|s| &s.phase) {
+                Some(Phase::Live { .. } | Phase::Login { .. }) => self.end(slot, EndReason::Shutdown),
+                Some(Phase::Spare | Phase::Newborn) => self.dismiss(slot)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn dismiss(&mut self, slot: u32) -> Result<(), Error> {
+        match self.sessions.get(slot) {
+            Some(session) if session.process.is_some() => {
+                session.kill();
+                self.retire(slot, Instant::now());
+                Ok(())
+            }
+            _ => self.forget_link(slot),
+        }
+    }
+
+    /// Whether everything has ended. Children end when their links close, and are killed when they do not.
+    fn is_over(&mut self) -> bool {
+        let Some(deadline) = self.stopping else { return false };
+        let late = deadline <= Instant::now();
+        if self.sessions.iter().next().is_some() && !late {
+            return false;
+        }
+        for (_, session) in self.sessions.iter() {
+            session.kill();
+        }
+        let children = [self.control.as_ref().map(Child::kill), self.zygote.as_ref().map(Child::kill)];
+        for errno in children.into_iter().flatten().filter_map(Result::err) {
+            tracing::error!(%errno, "a child could not be ended");
+        }
+        true
+    }
+}
+
+/// An error with its causes on one line.
+pub(super) struct Chain<'e>(pub(super) &'e dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+fn take_signals() -> Result<SignalFd, Error> {
+    let as_errno = |e: nix::errno::Errno| Error::System {
+        step: "take over the signals",
+        source: Errno::from_raw_os_error(e as i32),
+    };
+    let mut wanted = SigSet::empty();
+    for signal in [NixSignal::SIGTERM, NixSignal::SIGINT] {
+        wanted.add(signal);
+    }
+    wanted.thread_block().map_err(as_errno)?;
+    SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(as_errno)
+}

@@ -1,0 +1,309 @@
+//! The sessions of a node as the monitor sees them: which phase each is in, and what it may ask in that phase.
+//!
+//! A session is the least trusted of our processes. What it may say is a table ([`Phase::permits`]); anything else, or
+//! more of it than its budget, ends it.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use super::admission::Peer;
+use super::attaching::Helper;
+use crate::authority::Principal;
+use crate::cell::Plan;
+use crate::config::Ids;
+use crate::domain::Claim;
+use crate::wire::{FromSession, Link, Question, SessionRecord};
+
+/// Probes one connection may make: agents with many keys are common, 64 of them are not.
+const MOST_PROBES: u32 = 80;
+/// Claims one connection may make; the session disconnects its client long before.
+const MOST_CLAIMS: u32 = 40;
+/// Events one connection may report in [`BUDGET_PERIOD`].
+const MOST_EVENTS: u32 = 400;
+/// How often the budget of events is filled up again.
+const BUDGET_PERIOD: Duration = Duration::from_secs(10);
+
+/// One session process.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Its user id, in a node that runs as root.
+    pub(super) uid: u32,
+    /// Process id and descriptor, once the zygote has told.
+    pub(super) process: Option<(u32, OwnedFd)>,
+    /// Its mount namespace, from birth until the grants are attached.
+    pub(super) namespace: Option<OwnedFd>,
+    /// The channel to it.
+    pub(super) link: Link,
+    /// What it is doing.
+    pub(super) phase: Phase,
+    spent: Spent,
+}
+
+#[derive(Debug, Default)]
+struct Spent {
+    probes: u32,
+    claims: u32,
+    events: u32,
+    since: Option<Instant>,
+}
+
+/// What a session is doing.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Forked, or about to be; not confined yet.
+    Newborn,
+    /// Confined, without a connection.
+    Spare,
+    /// A client is logging in.
+    Login {
+        /// The client.
+        peer: Peer,
+        /// What the session waits for.
+        waits: Waits,
+    },
+    /// A client has logged in.
+    Live {
+        /// As `session list` shows it.
+        record: SessionRecord,
+    },
+    /// Told to end; killed at the deadline.
+    Ending {
+        /// When.
+        deadline: Instant,
+    },
+}
+
+/// What a session that is logging somebody in waits for.
+#[derive(Debug)]
+pub(super) enum Waits {
+    /// For its client.
+    Nothing,
+    /// For facts from control.
+    Facts {
+        /// Number of the question.
+        ticket: u64,
+        /// What was asked.
+        asked: Asked,
+    },
+    /// For its grants.
+    Grants {
+        /// Who was proven.
+        principal: Box<Principal>,
+        /// What is being attached.
+        plan: Box<Plan>,
+        /// By whom.
+        helper: Helper,
+    },
+}
+
+/// What a question to control is about. Kept, so that it can be asked again when control was restarted.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// A key that was only offered.
+    Probe(Question),
+    /// A claim.
+    Claim(Box<Claim>),
+}
+
+impl Asked {
+    /// The question, for control.
+    pub(super) fn question(&self) -> Question {
+        match self {
+            Asked::Probe(Question::Probe { user, key }) => Question::Probe { user: user.clone(), key: key.clone() },
+            Asked::Probe(Question::Claim(claim)) => Question::Claim(claim.clone()),
+            Asked::Claim(claim) => Question::Claim((**claim).clone()),
+        }
+    }
+}
+
+impl Phase {
+    /// The table of requests: what a session may say in which phase.
+    ///
+    /// What could a captured session gain? Before it has a connection it has read nothing. While a client logs in it
+    /// may claim a key that was never proven (the threat model says so), one claim at a time, each audited. Once live
+    /// it may only report; nothing it says then changes what it can reach.
+    pub(super) fn permits(&self, request: &FromSession) -> bool {
+        matches!(
+            (self, request),
+            (Phase::Newborn, FromSession::Born | FromSession::Ready | FromSession::Event(_))
+                | (Phase::Login { waits: Waits::Nothing, .. }, FromSession::Probe { .. } | FromSession::Claim(_))
+                | (Phase::Login { .. } | Phase::Live { .. } | Phase::Ending { .. }, FromSession::Event(_))
+        )
+    }
+}
+
+impl Session {
+    /// A session whose birth is being asked for.
+    pub(super) fn unborn(uid: u32, link: Link) -> Session {
+        Session { uid, process: None, namespace: None, link, phase: Phase::Newborn, spent: Spent::default() }
+    }
+
+    /// Whether it may say this now; counts it.
+    pub(super) fn may_say(&mut self, request: &FromSession, now: Instant) -> bool {
+        self.phase.permits(request) && self.spent.count(request, now)
+    }
+
+    /// Ends the process at once, with all that runs in its namespace.
+    pub(super) fn kill(&self) {
+        let Some((pid, pidfd)) = &self.process else { return };
+        match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            // Cannot happen with CAP_KILL on a descriptor of our own; if it does, an operator has to know.
+            Err(errno) => tracing::error!(pid, %errno, "session could not be killed"),
+        }
+    }
+}
+
+impl Spent {
+    fn count(&mut self, request: &FromSession, now: Instant) -> bool {
+        let (spent, most) = match request {
+            FromSession::Probe { .. } => (&mut self.probes, MOST_PROBES),
+            FromSession::Claim(_) => (&mut self.claims, MOST_CLAIMS),
+            FromSession::Event(_) => {
+                if self.since.is_none_or(|since| now.duration_since(since) > BUDGET_PERIOD) {
+                    (self.since, self.events) = (Some(now), 0);
+                }
+                (&mut self.events, MOST_EVENTS)
+            }
+            FromSession::Born | FromSession::Ready => return true,
+        };
+        *spent = spent.saturating_add(1);
+        *spent <= most
+    }
+}
+
+/// All sessions, by slot. A slot stands for a user id, and is given out again only after its process has ended.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    slots: Vec<Slot>,
+    free: VecDeque<u32>,
+    ids: Ids,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    session: Option<Session>,
+}
+
+impl Sessions {
+    /// No sessions yet, and at most `most`.
+    pub(super) fn new(ids: Ids, most: usize) -> Sessions {
+        // The first id may be control's.
+        let possible = ids.count.saturating_sub(1) as usize;
+        Sessions { slots: Vec::new(), free: VecDeque::new(), ids, most: most.min(possible) }
+    }
+
+    /// Finds a slot for a new session; `None` when all are taken.
+    pub(super) fn reserve(&mut self, link: Link) -> Option<(u32, u32)> {
+        let slot = match self.free.pop_front() {
+            Some(slot) => slot,
+            None if self.slots.len() < self.most => {
+                self.slots.push(Slot::default());
+                u32::try_from(self.slots.len() - 1).ok()?
+            }
+            None => return None,
+        };
+        let uid = self.ids.first + 1 + slot;
+        let place = self.slots.get_mut(slot as usize)?;
+        place.generation = place.generation.wrapping_add(1) & GENERATION_MASK;
+        place.session = Some(Session::unborn(uid, link));
+        Some((slot, uid))
+    }
+
+    /// The generation of a slot, which tells an event of an earlier session from one of this.
+    pub(super) fn generation(&self, slot: u32) -> u32 {
+        self.slots.get(slot as usize).map_or(0, |s| s.generation)
+    }
+
+    /// The session in a slot.
+    pub(super) fn get(&mut self, slot: u32) -> Option<&mut Session> {
+        self.slots.get_mut(slot as usize)?.session.as_mut()
+    }
+
+    /// The session in a slot, if it is the one an event was about.
+    pub(super) fn current(&mut self, slot: u32, generation: u32) -> Option<&mut Session> {
+        let place = self.slots.get_mut(slot as usize).filter(|s| s.generation == generation)?;
+        place.session.as_mut()
+    }
+
+    /// Takes a session out whose process has ended; its id is the next to be given out, for its maps are still kept.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Session> {
+        let session = self.slots.get_mut(slot as usize)?.session.take()?;
+        self.free.push_front(slot);
+        Some(session)
+    }
+
+    /// Takes a session out whose process was never heard of; its id is the last to be given out.
+    pub(super) fn abandon(&mut self, slot: u32) -> Option<Session> {
+        let session = self.slots.get_mut(slot as usize)?.session.take()?;
+        self.free.push_back(slot);
+        Some(session)
+    }
+
+    /// All sessions with their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Session)> {
+        (0_u32..).zip(&self.slots).filter_map(|(n, slot)| Some((n, slot.session.as_ref()?)))
+    }
+
+    /// Slots of all sessions for which `wanted` holds.
+    pub(super) fn which(&self, wanted: impl Fn(&Session) -> bool) -> Vec<u32> {
+        self.iter().filter(|(_, s)| wanted(s)).map(|(slot, _)| slot).collect()
+    }
+}
+
+/// Generations share a word with slots and kinds in the poll set.
+pub(super) const GENERATION_MASK: u32 = 0x00ff_ffff;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ClaimedName, KeyBlob};
+    use crate::wire::Event;
+
+    fn probe() -> FromSession {
+        FromSession::Probe { user: ClaimedName::new("bob").expect("short"), key: KeyBlob::new(vec![1]).expect("short") }
+    }
+
+    fn sessions() -> Sessions {
+        Sessions::new(Ids { first: 1000, count: 3 }, 10)
+    }
+
+    #[test]
+    fn a_session_without_a_client_may_not_claim() {
+        assert!(!Phase::Newborn.permits(&probe()));
+        assert!(!Phase::Spare.permits(&probe()));
+        assert!(!Phase::Spare.permits(&FromSession::Ready));
+        assert!(!Phase::Ending { deadline: Instant::now() }.permits(&probe()));
+    }
+
+    #[test]
+    fn reports_have_a_budget() {
+        let mut spent = Spent::default();
+        let (event, now) = (FromSession::Event(Event::SftpOpened), Instant::now());
+        for _ in 0..MOST_EVENTS {
+            assert!(spent.count(&event, now));
+        }
+        assert!(!spent.count(&event, now));
+        assert!(spent.count(&event, now + BUDGET_PERIOD + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn an_id_is_given_out_again_only_after_its_session() {
+        let mut sessions = sessions();
+        let mut reserve = || sessions.reserve(Link::pair().expect("a pair").0);
+        let (first, second) = (reserve().expect("a slot"), reserve().expect("a slot"));
+        assert_ne!(first.1, second.1);
+        assert!(reserve().is_none(), "three ids, one of them control's");
+        let old = sessions.generation(first.0);
+        sessions.remove(first.0);
+        let third = sessions.reserve(Link::pair().expect("a pair").0).expect("a slot");
+        assert_eq!(third, first);
+        assert!(sessions.current(third.0, old).is_none(), "events of the earlier session find nobody");
+    }
+}

@@ -1,0 +1,300 @@
+//! A trial cell: built as a session's is, looked at from inside and from outside, and torn down.
+//!
+//! Runs in: the monitor, before it gives up any privilege, and (see [`look_out`]) the trial session. Trusts neither the
+//! kernel's version nor what a step returned: where the kernel tells a witness what holds, the witness is asked.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::attaching::Helper;
+use super::children::{Child, reap};
+use super::node::Chain;
+use super::{Error, SessionMain, zygote};
+use crate::cell::{self, Fault, Plan, Privilege, VIEW};
+use crate::config::MonitorSettings;
+use crate::domain::{Layer, LayerReport, Mode};
+use crate::wire::{FromSession, FromZygote, Link, LinkError, ToZygote};
+
+/// Longest time for any one answer of the trial.
+const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+/// The file that the trial session writes.
+const WITNESS: &str = "witness";
+
+/// What the trial session found, looking out of its cell.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Findings {
+    mounts: Option<String>,
+    landlock: Option<String>,
+    seccomp: Option<String>,
+}
+
+/// Builds a cell and says which layers hold.
+pub(super) fn layers(privilege: Privilege, settings: &MonitorSettings) -> Result<Vec<LayerReport>, Error> {
+    let place = Place::make(privilege, settings)?;
+    let zygote: Child<()> = Child::fork(|link| run_zygote(&link, privilege))?;
+    let seen = look(&zygote, &place, privilege, settings);
+    // The trial session ends with the zygote's link or by its own; the zygote is ended here.
+    zygote.kill().map_err(super::system("end the trial"))?;
+    wait(&zygote.pidfd)?;
+    reap(&zygote.pidfd);
+    seen
+}
+
+fn run_zygote(link: &Link, privilege: Privilege) -> ExitCode {
+    let main: fn() -> Result<SessionMain, String> = || Ok(Box::new(look_out));
+    match zygote::serve(link, privilege, &main) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %Chain(&error), "a trial cell could not be built");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn look(
+    zygote: &Child<()>,
+    place: &Place,
+    privilege: Privilege,
+    settings: &MonitorSettings,
+) -> Result<Vec<LayerReport>, Error> {
+    let uid = settings.ids.first + 1;
+    let (ours, theirs) = Link::pair()?;
+    let FromZygote::Ready = hear::<FromZygote>(&zygote.link)?.0 else { return Err(unexpected()) };
+    zygote.link.send(&ToZygote::Birth { slot: 0, uid }, Some(theirs.as_fd()))?;
+    drop(theirs);
+    let (FromZygote::Born { pid, .. }, _) = hear::<FromZygote>(&zygote.link)? else { return Err(unexpected()) };
+    let (FromSession::Born, Some(namespace)) = hear::<FromSession>(&ours)? else { return Err(unexpected()) };
+    let cell = (privilege == Privilege::Root).then_some((uid, uid));
+    let plan = Plan::for_trial(place.home()?, place.granted()?, place.owner, cell);
+    let attached = attach(&plan, &namespace)?;
+    ours.send(&attached.is_ok(), None)?;
+    let findings = hear::<Findings>(&ours)?.0;
+    Ok(judge(privilege, pid, uid, place, attached.err(), findings))
+}
+
+fn attach(plan: &Plan, namespace: &OwnedFd) -> Result<Result<(), Fault>, Error> {
+    let helper = Helper::fork(plan, namespace.as_fd(), None, Instant::now())?;
+    wait(&helper.link)?;
+    let (result, _) = helper.result()?;
+    let process = helper.into_process();
+    wait(&process)?;
+    reap(&process);
+    Ok(result)
+}
+
+// -- what is asked of the witnesses -------------------------------------------------------------------------------
+
+fn judge(
+    privilege: Privilege,
+    pid: u32,
+    uid: u32,
+    place: &Place,
+    fault: Option<Fault>,
+    findings: Findings,
+) -> Vec<LayerReport> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let rootless = || Some("the node runs as an ordinary user, whose id all sessions share".to_owned());
+    let own_uid = if privilege == Privilege::Root { own_uid(&status, uid) } else { rootless() };
+    let idmapped = match (privilege, fault) {
+        (Privilege::Rootless { .. }, None) => rootless(),
+        (_, Some(fault)) => Some(format!("{fault} (state directory)")),
+        (Privilege::Root, None) => place.owner_of_witness(),
+    };
+    Layer::ALL
+        .into_iter()
+        .map(|layer| {
+            let missing = match layer {
+                Layer::MountNamespace => apart(pid, "mnt").or(findings.mounts.clone()),
+                Layer::PidNamespace => apart(pid, "pid"),
+                Layer::IpcNamespace => apart(pid, "ipc"),
+                Layer::UtsNamespace => apart(pid, "uts"),
+                Layer::NetNamespace => apart(pid, "net"),
+                Layer::OwnUid => own_uid.clone(),
+                Layer::IdmappedMounts => idmapped.clone(),
+                Layer::NoCapabilities => no_capabilities(&status),
+                Layer::Landlock => cell::landlock_holds().or(findings.landlock.clone()),
+                Layer::Seccomp => field(&status, "Seccomp", "2").or(findings.seccomp.clone()),
+            };
+            LayerReport { layer, missing }
+        })
+        .collect()
+}
+
+fn apart(pid: u32, namespace: &str) -> Option<String> {
+    let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{namespace}"));
+    match (of("self"), of(&pid.to_string())) {
+        (Ok(ours), Ok(theirs)) if ours != theirs => None,
+        (Ok(_), Ok(_)) => Some("the session is in the host's namespace".to_owned()),
+        // Without root the kernel does not show them of a process that cannot be traced. The session was forked with
+        // clone3(2), which makes all the namespaces it is asked for or fails.
+        (Ok(_), Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => None,
+        (Err(error), _) | (_, Err(error)) => Some(format!("cannot be seen in /proc: {error}")),
+    }
+}
+
+fn own_uid(status: &str, uid: u32) -> Option<String> {
+    field(status, "Uid", &[uid; 4].map(|u| u.to_string()).join("\t")).or_else(|| field(status, "Groups", ""))
+}
+
+fn no_capabilities(status: &str) -> Option<String> {
+    let none = "0000000000000000";
+    ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
+        .into_iter()
+        .find_map(|set| field(status, set, none))
+        .or_else(|| field(status, "NoNewPrivs", "1"))
+}
+
+/// Why a field of `/proc/PID/status` (proc(5)) is not what it should be.
+fn field(status: &str, name: &str, wanted: &str) -> Option<String> {
+    let line = status.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
+    match line.map(str::trim) {
+        Some(value) if value == wanted => None,
+        Some(value) => Some(format!("the kernel says {name} is {value:?}")),
+        None => Some(format!("the kernel does not tell {name}")),
+    }
+}
+
+// -- the trial session --------------------------------------------------------------------------------------------
+
+/// What runs in the trial session: tries what it must not be able to do.
+fn look_out(link: Link) -> ExitCode {
+    let attached = match link.recv::<bool>() {
+        Ok(received) => received.message,
+        Err(_) => return ExitCode::FAILURE,
+    };
+    let mut findings = Findings { mounts: outside(), ..Findings::default() };
+    if attached {
+        findings.landlock = closed_view();
+    }
+    findings.seccomp = no_socket();
+    match link.send(&findings, None).and_then(|()| link.recv::<bool>()) {
+        Err(LinkError::Gone) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn outside() -> Option<String> {
+    match fs::metadata("/etc") {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        other => Some(format!("/etc of the host can be looked up: {:?}", other.map(|_| ()))),
+    }
+}
+
+fn closed_view() -> Option<String> {
+    if let Err(error) = fs::write(Path::new(VIEW).join(WITNESS), "") {
+        return Some(format!("the attached directory cannot be written: {error}"));
+    }
+    if let Err(error) = cell::confine_to_view(&[(String::new(), Mode::Ro)]) {
+        return Some(Chain(&error).to_string());
+    }
+    match fs::write(Path::new(VIEW).join(WITNESS), "") {
+        Err(_) => None,
+        Ok(()) => Some("a view closed to writing can be written".to_owned()),
+    }
+}
+
+fn no_socket() -> Option<String> {
+    use rustix::net::{AddressFamily, SocketType, socket};
+    match socket(AddressFamily::INET, SocketType::STREAM, None) {
+        Err(Errno::PERM) => None,
+        other => Some(format!("a socket can be made: {:?}", other.map(|_| ()))),
+    }
+}
+
+// -- the place ----------------------------------------------------------------------------------------------------
+
+/// A directory of the node's own, as an account's would be.
+struct Place {
+    root: PathBuf,
+    owner: (u32, u32),
+}
+
+impl Place {
+    fn make(privilege: Privilege, settings: &MonitorSettings) -> Result<Place, Error> {
+        let owner = match privilege {
+            // An id of the node's own range that no session has during the trial.
+            Privilege::Root => (settings.ids.first + 2, settings.ids.first + 2),
+            Privilege::Rootless { uid, gid } => (uid, gid),
+        };
+        let state = fs::canonicalize(&settings.paths.state).map_err(io("open the state directory"))?;
+        let place = Place { root: state.join(format!("trial-{}", std::process::id())), owner };
+        let granted = place.root.join("granted");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&granted).map_err(io("make a trial directory"))?;
+        for directory in [&granted, &place.root] {
+            chown(directory, Some(owner.0), Some(owner.1)).map_err(io("give the trial directory an owner"))?;
+        }
+        Ok(place)
+    }
+
+    fn home(&self) -> Result<crate::domain::HomePath, Error> {
+        self.root.to_string_lossy().parse().map_err(|_| unexpected())
+    }
+
+    fn granted(&self) -> Result<crate::domain::RelPath, Error> {
+        "granted".parse().map_err(|_| unexpected())
+    }
+
+    fn owner_of_witness(&self) -> Option<String> {
+        match fs::metadata(self.root.join("granted").join(WITNESS)) {
+            Ok(file) if (file.uid(), file.gid()) == self.owner => None,
+            Ok(file) => Some(format!("a file written in the cell belongs to {} on disk", file.uid())),
+            Err(error) => Some(format!("a file written in the cell is not on disk: {error}")),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.root) {
+            tracing::warn!(%error, directory = %self.root.display(), "the trial directory could not be removed");
+        }
+    }
+}
+
+// -- waiting ------------------------------------------------------------------------------------------------------
+
+fn hear<M: serde::de::DeserializeOwned>(link: &Link) -> Result<(M, Option<OwnedFd>), Error> {
+    wait(link)?;
+    let received = link.try_recv::<M>().map_err(|error| match error {
+        LinkError::Gone | LinkError::NotReady => Error::NotReady { role: "a trial cell" },
+        error => error.into(),
+    })?;
+    Ok((received.message, received.fd))
+}
+
+fn wait(fd: impl AsFd) -> Result<(), Error> {
+    let mut one = [PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)];
+    rustix::io::retry_on_intr(|| rustix::event::poll(&mut one, Some(&PATIENCE))).map_err(super::system("wait"))?;
+    Ok(())
+}
+
+fn unexpected() -> Error {
+    Error::NotReady { role: "a trial cell" }
+}
+
+fn io(step: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |e| Error::System { step, source: Errno::from_io_error(&e).unwrap_or(Errno::IO) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_believed_only_when_the_kernel_says_so() {
+        let status = "Name:\tx\nSeccomp:\t2\nUid:\t7\t7\t7\t7\nGroups:\t \n";
+        assert_eq!(field(status, "Seccomp", "2"), None);
+        assert!(field(status, "Seccomp", "0").is_some());
+        assert!(field(status, "CapEff", "0").is_some());
+        assert_eq!(own_uid(status, 7), None);
+        assert!(own_uid(status, 8).is_some());
+    }
+}
