@@ -1,10 +1,13 @@
 //! Which capabilities each of our processes keeps. What is not listed cannot be had again.
 
+use std::path::Path;
+
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::error::{Context, Error};
+use super::landlock::confine_to_directories;
 
 /// The monitor: mounts and namespaces (`SYS_ADMIN`, and `SYS_CHROOT` to enter a mount namespace), ids of children
 /// (`SETUID`, `SETGID`, `SETPCAP`), ending them (`KILL`), and finding grants in closed homes (`DAC_READ_SEARCH`).
@@ -32,9 +35,11 @@ pub(super) fn keep_for_zygote() -> Result<(), Error> {
     keep(ZYGOTE)
 }
 
-/// Makes this process an ordinary one with the given ids, no group and no capability.
-pub fn keep_for_control(ids: Option<(u32, u32)>) -> Result<(), Error> {
-    become_nobody(ids)
+/// Makes this process an ordinary one with the given ids, no group and no capability, that can open nothing of the host
+/// but what is beneath `directories`.
+pub fn keep_for_control(ids: Option<(u32, u32)>, directories: &[&Path]) -> Result<(), Error> {
+    become_nobody(ids)?;
+    confine_to_directories(directories)
 }
 
 /// Drops the bounding set, the groups, the ids and every capability, in the order in which each is still allowed.

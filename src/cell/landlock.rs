@@ -4,6 +4,8 @@
 //! ABI 2 (Linux 5.19) every rename between directories would be refused, so there Landlock is not used and the node
 //! says so at its start.
 
+use std::path::Path;
+
 use ::landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, RestrictionStatus,
     Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
@@ -44,8 +46,28 @@ pub fn confine_to_view(entries: &[(String, Mode)]) -> Result<(), Error> {
         rules = allow(rules, VIEW, AccessFs::ReadDir.into())?;
     }
     for (name, mode) in entries {
-        rules = allow(rules, &format!("{VIEW}/{name}"), rights(abi, *mode))?;
+        rules = allow(rules, format!("{VIEW}/{name}"), rights(abi, *mode))?;
     }
+    enforce(rules)
+}
+
+/// Closes Landlock over the directories that control keeps its database and its socket in. Nothing else of the host can
+/// be opened, read or written afterwards.
+pub(super) fn confine_to_directories(directories: &[&Path]) -> Result<(), Error> {
+    let Some(abi) = abi() else { return Ok(()) };
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(abi))
+        .map_err(Error::Landlock)?
+        .create()
+        .map_err(Error::Landlock)?;
+    for directory in directories {
+        rules = allow(rules, directory, rights(abi, Mode::Rw))?;
+    }
+    enforce(rules)
+}
+
+fn enforce(rules: RulesetCreated) -> Result<(), Error> {
     let status: RestrictionStatus = rules.restrict_self().map_err(Error::Landlock)?;
     if status.ruleset == RulesetStatus::FullyEnforced { Ok(()) } else { Err(Error::NotEnforced) }
 }
@@ -64,7 +86,7 @@ fn open(abi: ABI) -> Result<RulesetCreated, Error> {
     rules.create().map_err(Error::Landlock)
 }
 
-fn allow(rules: RulesetCreated, path: &str, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, Error> {
+fn allow(rules: RulesetCreated, path: impl AsRef<Path>, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, Error> {
     let directory = PathFd::new(path).map_err(Error::View)?;
     rules.add_rule(PathBeneath::new(directory, rights)).map_err(Error::Landlock)
 }

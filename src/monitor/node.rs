@@ -511,7 +511,8 @@ impl<'a> Node<'a> {
     fn fork_control(&mut self) -> Result<(), Error> {
         let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
         let role = self.roles.control;
-        let child = Child::fork(|link| match cell::keep_for_control(ids) {
+        let (database, run) = (self.settings.paths.database_dir(), self.settings.paths.run_dir());
+        let child = Child::fork(|link| match cell::keep_for_control(ids, &[&database, &run]) {
             Ok(()) => role(link),
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "control could not drop its privileges");
