@@ -1,40 +1,33 @@
 //! A trial cell: built as a session's is, looked at from inside and from outside, and torn down.
 //!
-//! Runs in: the monitor, before it gives up any privilege, and (see [`look_out`]) the trial session. Trusts neither the
+//! Runs in: the monitor, before it gives up any privilege, and (see [`inside`]) the trial session. Trusts neither the
 //! kernel's version nor what a step returned: where the kernel tells a witness what holds, the witness is asked.
+
+mod inside;
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
+
+use inside::{Findings, WITNESS};
 
 use super::attaching::Helper;
 use super::children::{Child, reap};
 use super::node::Chain;
 use super::{Error, SessionMain, zygote};
-use crate::cell::{self, Fault, Plan, Privilege, VIEW};
+use crate::cell::{self, Fault, Plan, Privilege};
 use crate::config::MonitorSettings;
-use crate::domain::{Layer, LayerReport, Mode};
+use crate::domain::{Layer, LayerReport};
 use crate::wire::{FromSession, FromZygote, Link, LinkError, ToZygote};
 
 /// Longest time for any one answer of the trial.
 const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
-/// The file that the trial session writes.
-const WITNESS: &str = "witness";
-
-/// What the trial session found, looking out of its cell.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Findings {
-    mounts: Option<String>,
-    landlock: Option<String>,
-    seccomp: Option<String>,
-}
 
 /// Builds a cell and says which layers hold.
 pub(super) fn layers(privilege: Privilege, settings: &MonitorSettings) -> Result<Vec<LayerReport>, Error> {
@@ -49,7 +42,7 @@ pub(super) fn layers(privilege: Privilege, settings: &MonitorSettings) -> Result
 }
 
 fn run_zygote(link: &Link, privilege: Privilege) -> ExitCode {
-    let main: fn() -> Result<SessionMain, String> = || Ok(Box::new(look_out));
+    let main: fn() -> Result<SessionMain, String> = || Ok(Box::new(inside::look_out));
     match zygote::serve(link, privilege, &main) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -159,53 +152,6 @@ fn field(status: &str, name: &str, wanted: &str) -> Option<String> {
         Some(value) if value == wanted => None,
         Some(value) => Some(format!("the kernel says {name} is {value:?}")),
         None => Some(format!("the kernel does not tell {name}")),
-    }
-}
-
-// -- the trial session --------------------------------------------------------------------------------------------
-
-/// What runs in the trial session: tries what it must not be able to do.
-fn look_out(link: Link) -> ExitCode {
-    let attached = match link.recv::<bool>() {
-        Ok(received) => received.message,
-        Err(_) => return ExitCode::FAILURE,
-    };
-    let mut findings = Findings { mounts: outside(), ..Findings::default() };
-    if attached {
-        findings.landlock = closed_view();
-    }
-    findings.seccomp = no_socket();
-    match link.send(&findings, None).and_then(|()| link.recv::<bool>()) {
-        Err(LinkError::Gone) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
-}
-
-fn outside() -> Option<String> {
-    match fs::metadata("/etc") {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        other => Some(format!("/etc of the host can be looked up: {:?}", other.map(|_| ()))),
-    }
-}
-
-fn closed_view() -> Option<String> {
-    if let Err(error) = fs::write(Path::new(VIEW).join(WITNESS), "") {
-        return Some(format!("the attached directory cannot be written: {error}"));
-    }
-    if let Err(error) = cell::confine_to_view(&[(String::new(), Mode::Ro)]) {
-        return Some(Chain(&error).to_string());
-    }
-    match fs::write(Path::new(VIEW).join(WITNESS), "") {
-        Err(_) => None,
-        Ok(()) => Some("a view closed to writing can be written".to_owned()),
-    }
-}
-
-fn no_socket() -> Option<String> {
-    use rustix::net::{AddressFamily, SocketType, socket};
-    match socket(AddressFamily::INET, SocketType::STREAM, None) {
-        Err(Errno::PERM) => None,
-        other => Some(format!("a socket can be made: {:?}", other.map(|_| ()))),
     }
 }
 
