@@ -43,7 +43,8 @@ pub(super) fn own_mount_namespace(proc: BorrowedFd<'_>) -> Result<OwnedFd, Error
 pub fn confine_newborn(newborn: &Newborn<'_>, link: OwnedFd) -> Result<OwnedFd, Error> {
     let kept = keep_only(newborn.null, link)?;
     limit()?;
-    rustix::process::umask(Bits::from_raw_mode(0o077));
+    // The mode of every new file is given in full, less the bits that policy takes away.
+    rustix::process::umask(Bits::empty());
     rustix::process::setsid().step("leave the terminal")?;
     let ids = matches!(newborn.privilege, Privilege::Root).then_some((newborn.uid, newborn.uid));
     become_nobody(ids)?;

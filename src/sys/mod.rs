@@ -4,16 +4,20 @@
 //! the kernel is made here, from values that live through the call.
 #![expect(unsafe_code, reason = "this is the one room that may talk to the kernel without a library")]
 
+mod append;
 mod clone;
 mod descriptors;
+mod fchmodat2;
 mod heap;
 mod landlock_abi;
 mod mount_attr;
 mod namespaces;
 mod signals;
 
+pub use append::append_at;
 pub use clone::{CloneFlags, Forked, fork};
 pub use descriptors::{close_from, place_at};
+pub use fchmodat2::set_mode;
 pub use heap::{prepare_heap, trim_heap};
 pub use landlock_abi::landlock_abi;
 pub use mount_attr::{MountAttr, set_mount_attr};

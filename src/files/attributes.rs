@@ -1,0 +1,171 @@
+//! What is known of a file, and changing it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::open::File;
+use super::resolve::Last;
+use super::{Error, Reason, Root};
+use crate::sys;
+
+/// Attributes of a file, directory or link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes {
+    /// In bytes.
+    pub size: u64,
+    /// Owner, as this process sees it.
+    pub uid: u32,
+    /// Group, as this process sees it.
+    pub gid: u32,
+    /// Kind and permissions, as in `st_mode`.
+    pub mode: u32,
+    /// Number of names.
+    pub links: u64,
+    /// Last access, in seconds since 1970.
+    pub accessed: i64,
+    /// Last change of content, in seconds since 1970.
+    pub modified: i64,
+}
+
+impl Attributes {
+    /// Whether this is a directory.
+    pub fn is_directory(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Directory
+    }
+}
+
+impl From<rustix::fs::Stat> for Attributes {
+    fn from(stat: rustix::fs::Stat) -> Attributes {
+        Attributes {
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mode: stat.st_mode,
+            links: stat.st_nlink,
+            accessed: stat.st_atime,
+            modified: stat.st_mtime,
+        }
+    }
+}
+
+/// What is to be changed. Absent parts stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Cut or extend to this many bytes.
+    pub size: Option<u64>,
+    /// Owner and group; only those it has already, or the ones in [`Change::own`], are taken.
+    pub owner: Option<(u32, u32)>,
+    /// The ids that stand for the account here.
+    pub own: (u32, u32),
+    /// Permissions; only the bits of 0777 count.
+    pub mode: Option<u32>,
+    /// Last access and last change of content, in seconds since 1970.
+    pub times: Option<(i64, i64)>,
+}
+
+impl Root {
+    /// Attributes of what a path leads to.
+    pub fn stat(&self, path: &[u8]) -> Result<Attributes, Error> {
+        self.look(path, Last::Followed)
+    }
+
+    /// Attributes of what a path names; a link is not followed.
+    pub fn lstat(&self, path: &[u8]) -> Result<Attributes, Error> {
+        self.look(path, Last::NotFollowed)
+    }
+
+    fn look(&self, path: &[u8], last: Last) -> Result<Attributes, Error> {
+        Ok(rustix::fs::fstat(self.stand_in(path, last)?)?.into())
+    }
+
+    /// Changes what a path leads to.
+    pub fn change(&self, path: &[u8], change: &Change) -> Result<(), Error> {
+        let target = self.stand_in(path, Last::Followed)?;
+        if let Some(size) = change.size {
+            self.open_to_change(path, OFlags::WRONLY)?.truncate(size)?;
+        }
+        self.apply(path, &target, change)
+    }
+
+    /// Changes what a path names; a link is not followed. Links have no permissions of their own.
+    pub fn change_link(&self, path: &[u8], change: &Change) -> Result<(), Error> {
+        let target = self.stand_in(path, Last::NotFollowed)?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) != FileType::Symlink {
+            return self.change(path, change);
+        }
+        if change.size.is_some() || change.mode.is_some() {
+            return Err(Error::new(Reason::Unsupported));
+        }
+        self.apply(path, &target, change)
+    }
+
+    fn apply(&self, path: &[u8], target: &OwnedFd, change: &Change) -> Result<(), Error> {
+        check_owner(target, change)?;
+        if let Some(mode) = change.mode {
+            match sys::set_mode(target, mode & 0o777) {
+                // Before Linux 6.6 a stand-in has no mode to set; the file itself is opened for it.
+                Err(Errno::NOSYS) => self.open_to_change(path, OFlags::RDONLY)?.set_mode(mode)?,
+                done => done?,
+            }
+        }
+        if let Some(times) = change.times {
+            rustix::fs::utimensat(target, "", &timestamps(times), AtFlags::EMPTY_PATH)?;
+        }
+        Ok(())
+    }
+
+    fn open_to_change(&self, path: &[u8], flags: OFlags) -> Result<File, Error> {
+        let fd = self.follow(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
+        File::regular_or_directory(fd)
+    }
+}
+
+impl File {
+    /// Attributes of the open file.
+    pub fn stat(&self) -> Result<Attributes, Error> {
+        Ok(rustix::fs::fstat(self)?.into())
+    }
+
+    /// Changes the open file.
+    pub fn change(&self, change: &Change) -> Result<(), Error> {
+        if let Some(size) = change.size {
+            self.truncate(size)?;
+        }
+        check_owner(self, change)?;
+        if let Some(mode) = change.mode {
+            self.set_mode(mode)?;
+        }
+        if let Some(times) = change.times {
+            rustix::fs::futimens(self, &timestamps(times))?;
+        }
+        Ok(())
+    }
+
+    fn truncate(&self, size: u64) -> Result<(), Error> {
+        if size > i64::MAX.unsigned_abs() {
+            return Err(Error::new(Reason::TooLarge));
+        }
+        Ok(rustix::fs::ftruncate(self, size)?)
+    }
+
+    fn set_mode(&self, mode: u32) -> Result<(), Error> {
+        Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode & 0o777))?)
+    }
+}
+
+/// Clients that copy owners along (`rsync -a`, WinSCP) name the one a file has; nobody can name another.
+fn check_owner(target: impl AsFd, change: &Change) -> Result<(), Error> {
+    let Some((uid, gid)) = change.owner else { return Ok(()) };
+    if (uid, gid) == change.own {
+        return Ok(());
+    }
+    let stat = rustix::fs::fstat(target)?;
+    if (stat.st_uid, stat.st_gid) == (uid, gid) { Ok(()) } else { Err(Error::new(Reason::Owner)) }
+}
+
+fn timestamps((accessed, modified): (i64, i64)) -> Timestamps {
+    let at = |seconds| Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Timestamps { last_access: at(accessed), last_modification: at(modified) }
+}

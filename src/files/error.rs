@@ -1,0 +1,127 @@
+//! What went wrong with a file, told apart as finely as a person would, and said in a sentence without a path.
+
+use rustix::io::Errno;
+
+/// What went wrong, for whoever answers a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing by that name.
+    NotFound,
+    /// The mode or owner of a file or directory forbids it.
+    Permission,
+    /// The grant is read-only.
+    ReadOnly,
+    /// The owner's quota is used up.
+    Quota,
+    /// The disk, or its table of files, is full.
+    NoSpace,
+    /// Something has that name already.
+    Exists,
+    /// The directory is not empty.
+    NotEmpty,
+    /// A component of the path is no directory.
+    NotDirectory,
+    /// A directory, where a file was meant.
+    IsDirectory,
+    /// Neither a file nor a directory: a pipe, a socket or a device.
+    NotRegular,
+    /// A name over 255 bytes, or a path over 4,095.
+    NameTooLong,
+    /// A name that no file can have: empty, or with a NUL.
+    BadName,
+    /// Links that lead to one another.
+    Loop,
+    /// From one grant to another, which lie on different mounts.
+    CrossDevice,
+    /// In use, or a mount point.
+    Busy,
+    /// The owner of a file cannot be changed.
+    Owner,
+    /// Past what the filesystem can hold in one file.
+    TooLarge,
+    /// Not possible on this filesystem or kernel.
+    Unsupported,
+    /// An argument makes no sense.
+    Invalid,
+    /// Too many files are open.
+    TooManyOpen,
+    /// Read or write failed beneath the filesystem.
+    Io,
+}
+
+/// A file operation that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.sentence())]
+pub struct Error {
+    /// What went wrong.
+    pub reason: Reason,
+    /// What the kernel answered; for the log.
+    pub errno: Option<Errno>,
+}
+
+impl Error {
+    /// A failure that we found ourselves.
+    pub fn new(reason: Reason) -> Error {
+        Error { reason, errno: None }
+    }
+
+    /// What a person reads. It names the reason and never a path.
+    pub fn sentence(&self) -> &'static str {
+        match self.reason {
+            Reason::NotFound => "no such file or directory",
+            Reason::Permission => "permission denied: its mode or owner does not allow this",
+            Reason::ReadOnly => "this directory is granted read-only",
+            Reason::Quota => "disk quota exceeded: free some space or ask for more",
+            Reason::NoSpace => "no space left on the server's disk",
+            Reason::Exists => "a file or directory of that name exists already",
+            Reason::NotEmpty => "the directory is not empty",
+            Reason::NotDirectory => "a part of the path is not a directory",
+            Reason::IsDirectory => "this is a directory",
+            Reason::NotRegular => "this is a pipe, socket or device and cannot be opened",
+            Reason::NameTooLong => "the name is too long: at most 255 bytes a name and 4095 a path",
+            Reason::BadName => "no file can have this name",
+            Reason::Loop => "too many symbolic links lead to one another",
+            Reason::CrossDevice => "this lies in another granted directory: copy it and remove the original",
+            Reason::Busy => "in use, or granted to you as a whole",
+            Reason::Owner => "the owner of files here is always the account",
+            Reason::TooLarge => "larger than a file can be here",
+            Reason::Unsupported => "not possible on this server's filesystem",
+            Reason::Invalid => "the request makes no sense for this file",
+            Reason::TooManyOpen => "too many files are open at the same time: close some",
+            Reason::Io => "the server's disk failed to read or write",
+        }
+    }
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Error {
+        let reason = match errno {
+            Errno::NOENT => Reason::NotFound,
+            Errno::ACCESS | Errno::PERM => Reason::Permission,
+            Errno::ROFS => Reason::ReadOnly,
+            Errno::DQUOT => Reason::Quota,
+            Errno::NOSPC => Reason::NoSpace,
+            Errno::EXIST => Reason::Exists,
+            Errno::NOTEMPTY => Reason::NotEmpty,
+            Errno::NOTDIR => Reason::NotDirectory,
+            Errno::ISDIR => Reason::IsDirectory,
+            Errno::NXIO | Errno::NODEV => Reason::NotRegular,
+            Errno::NAMETOOLONG => Reason::NameTooLong,
+            Errno::LOOP => Reason::Loop,
+            Errno::XDEV => Reason::CrossDevice,
+            Errno::BUSY | Errno::TXTBSY => Reason::Busy,
+            Errno::FBIG | Errno::OVERFLOW => Reason::TooLarge,
+            Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY => Reason::Unsupported,
+            Errno::INVAL | Errno::BADF => Reason::Invalid,
+            Errno::MFILE | Errno::NFILE => Reason::TooManyOpen,
+            _ => Reason::Io,
+        };
+        Error { reason, errno: Some(errno) }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        Errno::from_io_error(&error).map_or(Error::new(Reason::Io), Error::from)
+    }
+}

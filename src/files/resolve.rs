@@ -1,0 +1,117 @@
+//! From a name to a descriptor. The only place that hands a client's path to the kernel.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Error, Reason, Root};
+
+/// `openat2` may answer EAGAIN whenever anything on the host is being renamed (openat2(2)); it is asked again this often.
+const TRIES: usize = 64;
+
+/// A name in the directory that it lies in.
+pub(super) struct At {
+    pub(super) parent: OwnedFd,
+    pub(super) name: CString,
+}
+
+/// The two ends of a path.
+enum Split<'a> {
+    /// The root itself, or a path that ends in `.` or `..`: there is no name to act on.
+    Nameless,
+    /// The directory part, which may be empty, and the last component.
+    Named(&'a [u8], &'a [u8]),
+}
+
+fn split(path: &[u8]) -> Split<'_> {
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);
+    let trimmed = path.get(..end).unwrap_or_default();
+    let start = trimmed.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
+    let (parent, name) = trimmed.split_at_checked(start).unwrap_or_default();
+    match name {
+        b"" | b"." | b".." => Split::Nameless,
+        name => Split::Named(parent, name),
+    }
+}
+
+fn c_string(bytes: &[u8]) -> Result<CString, Error> {
+    CString::new(bytes).map_err(|_| Error::new(Reason::BadName))
+}
+
+impl Root {
+    /// Opens a path, following links inside the root.
+    pub(super) fn follow(&self, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Error> {
+        let path = if path.is_empty() { c".".to_owned() } else { c_string(path)? };
+        let flags = flags | OFlags::CLOEXEC;
+        let mut answer = Err(Errno::AGAIN);
+        for _ in 0..TRIES {
+            answer = rustix::fs::openat2(
+                self,
+                path.as_c_str(),
+                flags,
+                mode,
+                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+            );
+            if !matches!(answer, Err(Errno::AGAIN | Errno::INTR)) {
+                break;
+            }
+        }
+        Ok(answer?)
+    }
+
+    /// The directory that a path's last component lies in, and that component, which is not looked at.
+    pub(super) fn at(&self, path: &[u8]) -> Result<At, Error> {
+        match split(path) {
+            Split::Nameless => Err(Error::new(Reason::Invalid)),
+            Split::Named(parent, name) => {
+                let parent = self.follow(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+                Ok(At { parent, name: c_string(name)? })
+            }
+        }
+    }
+
+    /// A descriptor that stands for what a path names, for looking at it and changing its attributes; a link as last
+    /// component is not followed.
+    pub(super) fn stand_in(&self, path: &[u8], last: Last) -> Result<OwnedFd, Error> {
+        let flags = match last {
+            Last::Followed => OFlags::PATH,
+            Last::NotFollowed => OFlags::PATH | OFlags::NOFOLLOW,
+        };
+        self.follow(path, flags, Mode::empty())
+    }
+}
+
+/// What becomes of a link that is the last component of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Last {
+    Followed,
+    NotFollowed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(path: &[u8]) -> Option<(&[u8], &[u8])> {
+        match split(path) {
+            Split::Nameless => None,
+            Split::Named(parent, name) => Some((parent, name)),
+        }
+    }
+
+    #[test]
+    fn a_path_splits_before_its_last_component() {
+        assert_eq!(parts(b"a/b/c"), Some((&b"a/b/"[..], &b"c"[..])));
+        assert_eq!(parts(b"/c//"), Some((&b"/"[..], &b"c"[..])));
+        assert_eq!(parts(b"c"), Some((&b""[..], &b"c"[..])));
+    }
+
+    #[test]
+    fn the_root_and_dots_have_no_name_to_act_on() {
+        for path in [&b""[..], b"/", b"//", b".", b"a/.", b"a/..", b"../", b".."] {
+            assert!(parts(path).is_none(), "{path:?}");
+        }
+    }
+}

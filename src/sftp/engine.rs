@@ -1,0 +1,311 @@
+//! The engine: bytes in, bytes out. Every complete packet in what just arrived is served, and the answers leave together.
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::answer;
+use super::codes::{self, LONGEST_PACKET};
+use super::extended;
+use super::failure::Failure;
+use super::handles::Handles;
+use super::reader::Reader;
+use crate::domain::Timestamp;
+use crate::files::{Attributes, Root};
+
+/// Most bytes of requests that wait for their answers to be read. A client that sends requests and reads no answer
+/// reaches it; one that keeps several hundred requests in flight does not.
+const MOST_WAITING: usize = 4 * 1024 * 1024;
+/// A buffer above this is given back once it is empty.
+const KEPT: usize = 4 * 1024;
+
+/// How a channel is served.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Shown as owner of what the account owns.
+    pub user: String,
+    /// Shown as its group.
+    pub group: String,
+    /// Owner on disk (uid, gid), as clients see it.
+    pub owner_ids: (u32, u32),
+    /// The ids that this process has, as which the kernel shows it the owner's.
+    pub own_ids: (u32, u32),
+    /// Permission bits that new files and directories never get.
+    pub umask: u32,
+    /// Where relative paths begin: an absolute path in the view.
+    pub start: Vec<u8>,
+}
+
+impl Settings {
+    /// Owner and group as a client sees them.
+    pub(super) fn shown(&self, attributes: &Attributes) -> (u32, u32) {
+        let shown = |id: u32, own: u32, owner: u32| if id == own { owner } else { id };
+        (
+            shown(attributes.uid, self.own_ids.0, self.owner_ids.0),
+            shown(attributes.gid, self.own_ids.1, self.owner_ids.1),
+        )
+    }
+
+    /// Names of owner and group as a client sees them; others are shown by number.
+    pub(super) fn names(&self, attributes: &Attributes) -> (Cow<'_, str>, Cow<'_, str>) {
+        let (uid, gid) = self.shown(attributes);
+        let name = |id: u32, own: u32, name| if id == own { Cow::Borrowed(name) } else { Cow::Owned(id.to_string()) };
+        (name(uid, self.owner_ids.0, self.user.as_str()), name(gid, self.owner_ids.1, self.group.as_str()))
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+}
+
+/// Why a channel cannot be served any further. The text is for the log and for the client's standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// A length field over the longest packet; often the output of a shell start-up file.
+    #[error("a packet of {length} bytes was announced; at most 262144 are taken")]
+    TooLong {
+        /// As announced.
+        length: u32,
+    },
+    /// A packet without a type or request number.
+    #[error("a packet is too short to have a request number")]
+    TooShort,
+    /// Something other than INIT came first, or INIT came again.
+    #[error("the first packet, and only the first, must be INIT")]
+    Order,
+    /// A version that nobody has spoken for decades.
+    #[error("protocol version {version} is too old; version 3 is spoken here")]
+    Version {
+        /// As offered.
+        version: u32,
+    },
+    /// Requests pile up because their answers are not read.
+    #[error("too many requests wait because their answers are not read")]
+    Backlog,
+}
+
+/// Bytes moved so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Read from files.
+    pub read: u64,
+    /// Written to files.
+    pub written: u64,
+}
+
+/// What a request handler comes to: its answer is in the buffer, or this is why not.
+pub(super) type Served = Result<(), Failure>;
+
+/// One SFTP channel.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) root: Root,
+    pub(super) settings: Settings,
+    pub(super) handles: Handles,
+    pub(super) totals: Totals,
+    greeted: bool,
+    /// Bytes that arrived and are not served; served ones before `served` are not yet moved out.
+    waiting: Vec<u8>,
+    served: usize,
+}
+
+impl Engine {
+    /// A channel on which nothing has been said.
+    pub fn new(root: Root, settings: Settings) -> Engine {
+        Engine {
+            root,
+            settings,
+            handles: Handles::default(),
+            totals: Totals::default(),
+            greeted: false,
+            waiting: Vec::new(),
+            served: 0,
+        }
+    }
+
+    /// Takes what arrived, in whatever pieces, serves the complete packets and appends their answers to `out`. Once
+    /// `out` holds `room` bytes no further packet is begun; it waits for [`Engine::resume`].
+    pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>, room: usize) -> Result<(), Broken> {
+        let rest = self.complete_first(input)?;
+        self.resume(out, room)?;
+        if self.backlog() > 0 {
+            // More than one packet waited, and the last of them may be complete only now.
+            self.keep(rest)?;
+            return self.resume(out, room);
+        }
+        let mut rest = rest;
+        while out.len() < room {
+            let Some((packet, after)) = split(rest)? else { break };
+            self.serve(packet, out)?;
+            rest = after;
+        }
+        self.keep(rest)
+    }
+
+    /// Goes on with packets that waited for room.
+    pub fn resume(&mut self, out: &mut Vec<u8>, room: usize) -> Result<(), Broken> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let mut result = Ok(());
+        while out.len() < room {
+            let rest = waiting.get(self.served..).unwrap_or_default();
+            match split(rest) {
+                Ok(Some((packet, after))) => {
+                    self.served = waiting.len() - after.len();
+                    result = self.serve(packet, out);
+                }
+                Ok(None) => break,
+                Err(broken) => result = Err(broken),
+            }
+            if result.is_err() {
+                break;
+            }
+        }
+        self.waiting = waiting;
+        if self.served == self.waiting.len() {
+            self.waiting.clear();
+            self.served = 0;
+        }
+        result
+    }
+
+    /// Bytes that arrived and are not served.
+    pub fn backlog(&self) -> usize {
+        self.waiting.len() - self.served
+    }
+
+    /// Bytes moved so far.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Gives back what a burst has left behind.
+    pub fn release_memory(&mut self) {
+        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
+            self.waiting = Vec::new();
+        }
+        self.handles.shrink();
+    }
+
+    /// If the beginning of a packet waits, adds just what completes it; so what follows is served from where it arrived
+    /// and not copied.
+    fn complete_first<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], Broken> {
+        if self.waiting.is_empty() {
+            return Ok(input);
+        }
+        let mut rest = input;
+        loop {
+            let pending = self.waiting.get(self.served..).unwrap_or_default();
+            let missing = match pending.first_chunk::<4>() {
+                None => 4 - pending.len(),
+                Some(length) => (4 + checked_length(*length)?).saturating_sub(pending.len()),
+            };
+            if missing == 0 || rest.is_empty() {
+                return Ok(rest);
+            }
+            let (part, after) = rest.split_at(missing.min(rest.len()));
+            self.keep(part)?;
+            rest = after;
+        }
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if self.backlog() + bytes.len() > MOST_WAITING {
+            return Err(Broken::Backlog);
+        }
+        if self.served > 0 {
+            self.waiting.drain(..self.served);
+            self.served = 0;
+        }
+        self.waiting.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// A path of the client in the view: relative ones begin at the start directory.
+    pub(super) fn path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        if path.starts_with(b"/") || self.settings.start == b"/" {
+            return Cow::Borrowed(path);
+        }
+        let mut whole = self.settings.start.clone();
+        whole.push(b'/');
+        whole.extend_from_slice(path);
+        Cow::Owned(whole)
+    }
+
+    fn serve(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        let mut reader = Reader::new(packet);
+        let kind = reader.u8().map_err(|_| Broken::TooShort)?;
+        let number = reader.u32().map_err(|_| Broken::TooShort)?;
+        match (kind, self.greeted) {
+            (codes::INIT, false) => self.greet(number, out),
+            (codes::INIT, true) | (_, false) => Err(Broken::Order),
+            (kind, true) => {
+                self.answer(kind, number, reader, out);
+                Ok(())
+            }
+        }
+    }
+
+    /// INIT carries a version where requests have their number.
+    fn greet(&mut self, version: u32, out: &mut Vec<u8>) -> Result<(), Broken> {
+        if version < codes::OUR_VERSION {
+            return Err(Broken::Version { version });
+        }
+        self.greeted = true;
+        extended::put_version(out);
+        Ok(())
+    }
+
+    fn answer(&mut self, kind: u8, id: u32, reader: Reader<'_>, out: &mut Vec<u8>) {
+        let before = out.len();
+        if let Err(failure) = self.dispatch(kind, id, reader, out) {
+            let (code, sentence) = failure.status();
+            out.truncate(before);
+            answer::status(out, id, code, sentence);
+        }
+    }
+
+    fn dispatch(&mut self, kind: u8, id: u32, reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        match kind {
+            codes::OPEN => self.open(id, reader, out),
+            codes::CLOSE => self.close(id, reader, out),
+            codes::READ => self.read(id, reader, out),
+            codes::WRITE => self.write(id, reader, out),
+            codes::LSTAT => self.lstat(id, reader, out),
+            codes::FSTAT => self.fstat(id, reader, out),
+            codes::SETSTAT => self.setstat(id, reader, out),
+            codes::FSETSTAT => self.fsetstat(id, reader, out),
+            codes::OPENDIR => self.opendir(id, reader, out),
+            codes::READDIR => self.readdir(id, reader, out),
+            codes::REMOVE => self.remove(id, reader, out),
+            codes::MKDIR => self.mkdir(id, reader, out),
+            codes::RMDIR => self.rmdir(id, reader, out),
+            codes::REALPATH => self.realpath(id, reader, out),
+            codes::STAT => self.stat(id, reader, out),
+            codes::RENAME => self.rename(id, reader, out),
+            codes::READLINK => self.readlink(id, reader, out),
+            codes::SYMLINK => self.symlink(id, reader, out),
+            codes::EXTENDED => self.extended(id, reader, out),
+            _ => Err(Failure::Unknown),
+        }
+    }
+}
+
+fn checked_length(field: [u8; 4]) -> Result<usize, Broken> {
+    let length = u32::from_be_bytes(field);
+    match usize::try_from(length) {
+        Ok(fits) if fits <= LONGEST_PACKET => Ok(fits),
+        _ => Err(Broken::TooLong { length }),
+    }
+}
+
+/// A packet without its length field, and what follows it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// The first packet; `None` while it is incomplete.
+fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, Broken> {
+    let Some((field, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
+    Ok(rest.split_at_checked(checked_length(*field)?))
+}

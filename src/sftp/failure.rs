@@ -1,0 +1,65 @@
+//! Why a request was not done, and what its STATUS says. The only place that turns file errors into status codes.
+
+use super::codes::Status;
+use super::reader::Short;
+use crate::files::{self, Reason};
+
+/// A request that was not done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Failure {
+    /// The file operation failed.
+    File(files::Error),
+    /// There is nothing more.
+    End,
+    /// The request's fields do not add up.
+    Malformed,
+    /// The handle is not one that we gave out, or of the other kind.
+    BadHandle,
+    /// As many are open as may be.
+    TooManyHandles,
+    /// There is no such request or extension here.
+    Unknown,
+    /// A home directory of somebody else was asked for.
+    OtherHome,
+    /// A file cannot be copied onto itself.
+    SameFile,
+}
+
+impl From<files::Error> for Failure {
+    fn from(error: files::Error) -> Failure {
+        Failure::File(error)
+    }
+}
+
+impl From<Short> for Failure {
+    fn from(_: Short) -> Failure {
+        Failure::Malformed
+    }
+}
+
+impl Failure {
+    /// The code and the sentence of the STATUS.
+    pub(super) fn status(self) -> (Status, &'static str) {
+        match self {
+            Failure::File(error) => (code(error.reason), error.sentence()),
+            Failure::End => (Status::Eof, "end of file"),
+            Failure::Malformed => (Status::BadMessage, "the request is malformed"),
+            Failure::BadHandle => (Status::Failure, "this handle is not open, or not for this"),
+            Failure::TooManyHandles => (Status::Failure, "too many files are open at the same time: close some"),
+            Failure::Unknown => (Status::OpUnsupported, "this server does not know the request"),
+            Failure::OtherHome => (Status::NoSuchFile, "only your own home directory can be named here"),
+            Failure::SameFile => (Status::Failure, "a file cannot be copied onto itself"),
+        }
+    }
+}
+
+/// As OpenSSH's server maps errors, but for a read-only grant, which it would call a plain failure.
+fn code(reason: Reason) -> Status {
+    match reason {
+        Reason::NotFound | Reason::NotDirectory | Reason::Loop => Status::NoSuchFile,
+        Reason::Permission | Reason::ReadOnly | Reason::Owner => Status::PermissionDenied,
+        Reason::NameTooLong | Reason::BadName | Reason::Invalid => Status::BadMessage,
+        Reason::Unsupported => Status::OpUnsupported,
+        _ => Status::Failure,
+    }
+}

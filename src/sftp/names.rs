@@ -1,0 +1,93 @@
+//! REMOVE, RENAME, READLINK, SYMLINK, REALPATH (sections 6.5, 6.10 and 6.11) and OpenSSH's relatives of them.
+
+use super::answer::{self, put_string, put_u32};
+use super::codes;
+use super::engine::{Engine, Served};
+use super::failure::Failure;
+use super::reader::Reader;
+
+impl Engine {
+    pub(super) fn remove(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        self.root.remove_file(&self.path(reader.string()?))?;
+        answer::done(out, id);
+        Ok(())
+    }
+
+    /// Never replaces (section 6.5): what has the new name stays.
+    pub(super) fn rename(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let (from, to) = (self.path(reader.string()?), self.path(reader.string()?));
+        self.root.rename_new(&from, &to)?;
+        answer::done(out, id);
+        Ok(())
+    }
+
+    /// `posix-rename@openssh.com`: replaces in one step.
+    pub(super) fn posix_rename(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let (from, to) = (self.path(reader.string()?), self.path(reader.string()?));
+        self.root.rename_over(&from, &to)?;
+        answer::done(out, id);
+        Ok(())
+    }
+
+    /// `hardlink@openssh.com`.
+    pub(super) fn hardlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let (from, to) = (self.path(reader.string()?), self.path(reader.string()?));
+        self.root.hard_link(&from, &to)?;
+        answer::done(out, id);
+        Ok(())
+    }
+
+    pub(super) fn readlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let target = self.root.read_link(&self.path(reader.string()?))?;
+        answer_name(id, &target, out);
+        Ok(())
+    }
+
+    /// The target comes first, then the link: against the draft, but as OpenSSH does it and every client expects
+    /// (its PROTOCOL, section 4.1).
+    pub(super) fn symlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let (target, link) = (reader.string()?, self.path(reader.string()?));
+        self.root.make_link(target, &link)?;
+        answer::done(out, id);
+        Ok(())
+    }
+
+    pub(super) fn realpath(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let real = self.root.real_path(&self.path(reader.string()?))?;
+        answer_name(id, &real, out);
+        Ok(())
+    }
+
+    /// `expand-path@openssh.com`: as REALPATH, with `~` for the start directory.
+    pub(super) fn expand_path(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let path = reader.string()?;
+        let path = match path.strip_prefix(b"~") {
+            None => self.path(path),
+            Some(b"") => self.path(b""),
+            Some(rest) => self.path(rest.strip_prefix(b"/").ok_or(Failure::OtherHome)?),
+        };
+        let real = self.root.real_path(&path)?;
+        answer_name(id, &real, out);
+        Ok(())
+    }
+
+    /// `home-directory`: the start directory, for oneself.
+    pub(super) fn home_directory(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let user = reader.string()?;
+        if !user.is_empty() && user != self.settings.user.as_bytes() {
+            return Err(Failure::OtherHome);
+        }
+        answer_name(id, &self.settings.start, out);
+        Ok(())
+    }
+}
+
+/// A NAME with one entry, whose attributes say nothing.
+fn answer_name(id: u32, name: &[u8], out: &mut Vec<u8>) {
+    answer::packet(out, codes::NAME, id, |out| {
+        put_u32(out, 1);
+        put_string(out, name);
+        put_string(out, name);
+        put_u32(out, 0);
+    });
+}

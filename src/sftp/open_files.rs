@@ -1,0 +1,99 @@
+//! OPEN, CLOSE, READ, WRITE (section 6.3 and 6.4), and `copy-data`, `fsync@openssh.com` on open files.
+
+use super::answer::{self, put_string};
+use super::attributes::Wanted;
+use super::codes::{self, LONGEST_DATA, open};
+use super::engine::{Engine, Served};
+use super::failure::Failure;
+use super::handles::{Handle, OpenFile};
+use super::reader::Reader;
+use crate::files::{Access, Creation, Opening};
+
+/// Permissions of a new file when the client names none.
+const DEFAULT_MODE: u32 = 0o666;
+
+impl Engine {
+    pub(super) fn open(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let path = self.path(reader.string()?);
+        let flags = reader.u32()?;
+        let wanted = Wanted::read(&mut reader)?;
+        let mode = wanted.mode.unwrap_or(DEFAULT_MODE) & !self.settings.umask;
+        let file = self.root.open_file(&path, &opening(flags, mode))?;
+        let handle = self.handles.add(Handle::File(OpenFile { file }))?;
+        answer::packet(out, codes::HANDLE, id, |out| put_string(out, &handle));
+        Ok(())
+    }
+
+    pub(super) fn close(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        self.handles.close(reader.string()?)?;
+        answer::done(out, id);
+        Ok(())
+    }
+
+    /// Reads straight into the answer: the packet is begun, the kernel fills in the data, the lengths follow.
+    pub(super) fn read(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let open = self.handles.file(reader.string()?)?;
+        let (offset, length) = (reader.u64()?, reader.u32()?);
+        let most = usize::try_from(length).unwrap_or(usize::MAX).min(LONGEST_DATA);
+        let start = answer::begin(out, codes::DATA, id);
+        let field = out.len();
+        out.extend_from_slice(&[0; 4]);
+        let got = open.file.read_at(offset, out, most)?;
+        if got == 0 {
+            return Err(Failure::End);
+        }
+        if let Some(field) = out.get_mut(field..field + 4) {
+            field.copy_from_slice(&u32::try_from(got).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        answer::finish(out, start);
+        self.totals.read = self.totals.read.saturating_add(got as u64);
+        Ok(())
+    }
+
+    /// Writes straight from the packet.
+    pub(super) fn write(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let open = self.handles.file(reader.string()?)?;
+        let (offset, data) = (reader.u64()?, reader.string()?);
+        open.file.write_at(offset, data)?;
+        self.totals.written = self.totals.written.saturating_add(data.len() as u64);
+        answer::done(out, id);
+        Ok(())
+    }
+
+    pub(super) fn fsync(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        self.handles.file(reader.string()?)?.file.sync()?;
+        answer::done(out, id);
+        Ok(())
+    }
+
+    /// `copy-data` (draft-ietf-secsh-filexfer-extensions-00, section 7): copies without moving bytes over the network.
+    pub(super) fn copy_data(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let (from, offset, length) = (reader.string()?, reader.u64()?, reader.u64()?);
+        let (to, at) = (reader.string()?, reader.u64()?);
+        if from == to {
+            return Err(Failure::SameFile);
+        }
+        // Two entries of one table: the first is duplicated for the time of the copy.
+        let source = self.handles.file(from)?.file.duplicate()?;
+        let copied = source.copy_to(offset, length, &self.handles.file(to)?.file, at)?;
+        self.totals.written = self.totals.written.saturating_add(copied);
+        answer::done(out, id);
+        Ok(())
+    }
+}
+
+/// As OpenSSH reads the flags: with neither READ nor WRITE a file is opened for reading.
+fn opening(flags: u32, mode: u32) -> Opening {
+    let has = |flag| flags & flag != 0;
+    let access = match (has(open::READ), has(open::WRITE)) {
+        (true, true) => Access::Both,
+        (false, true) => Access::Write,
+        (_, false) => Access::Read,
+    };
+    let creation = match (has(open::CREAT), has(open::EXCL)) {
+        (true, true) => Creation::Always,
+        (true, false) => Creation::IfMissing,
+        (false, _) => Creation::Never,
+    };
+    Opening { access, creation, truncate: has(open::TRUNC), append: has(open::APPEND), mode }
+}
