@@ -41,3 +41,8 @@ pub use zygote::Zygote;
 
 /// Where a session finds what it was given.
 pub const VIEW: &str = "/view";
+
+/// Gives memory that a burst has left behind back to the system.
+pub fn give_back_memory() {
+    crate::sys::trim_heap();
+}

@@ -94,7 +94,7 @@ const ALLOWED: &[(&str, &[i64])] = &[
         &[libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self],
     ),
     (
-        "ending, also by abort after a panic",
+        "its own ids, and ending, also by abort after a panic",
         &[
             libc::SYS_exit,
             libc::SYS_exit_group,
@@ -106,7 +106,7 @@ const ALLOWED: &[(&str, &[i64])] = &[
             libc::SYS_gettid,
             libc::SYS_tgkill,
             libc::SYS_geteuid,
-            libc::SYS_getuid,
+            libc::SYS_getegid,
         ],
     ),
 ];

@@ -48,6 +48,11 @@ impl Root {
     }
 }
 
+/// The ids (user, group) of this process, as which the kernel shows it what the account owns.
+pub fn own_ids() -> (u32, u32) {
+    (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()

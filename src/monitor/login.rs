@@ -185,6 +185,7 @@ impl Node<'_> {
         let granted = Granted {
             user: principal.user().clone(),
             account: principal.account().clone(),
+            owner: principal.owner(),
             services: principal.services(),
             view,
         };

@@ -15,8 +15,8 @@ use crate::files::{Attributes, Root};
 /// Most bytes of requests that wait for their answers to be read. A client that sends requests and reads no answer
 /// reaches it; one that keeps several hundred requests in flight does not.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
-/// A buffer above this is given back once it is empty.
-const KEPT: usize = 4 * 1024;
+/// What the buffer of waiting requests keeps once it is empty: a packet of the usual 32 KiB fits.
+const KEPT: usize = 64 * 1024;
 
 /// How a channel is served.
 #[derive(Clone, Debug)]
@@ -163,6 +163,7 @@ impl Engine {
         self.waiting = waiting;
         if self.served == self.waiting.len() {
             self.waiting.clear();
+            self.waiting.shrink_to(KEPT);
             self.served = 0;
         }
         result
@@ -176,14 +177,6 @@ impl Engine {
     /// Bytes moved so far.
     pub fn totals(&self) -> Totals {
         self.totals
-    }
-
-    /// Gives back what a burst has left behind.
-    pub fn release_memory(&mut self) {
-        if self.waiting.is_empty() && self.waiting.capacity() > KEPT {
-            self.waiting = Vec::new();
-        }
-        self.handles.shrink();
     }
 
     /// If the beginning of a packet waits, adds just what completes it; so what follows is served from where it arrived

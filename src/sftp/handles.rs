@@ -83,13 +83,6 @@ impl Handles {
         *self.place(handle)? = None;
         Ok(())
     }
-
-    /// Forgets places at the end that are not in use.
-    pub(super) fn shrink(&mut self) {
-        let used = self.places.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        self.places.truncate(used);
-        self.places.shrink_to_fit();
-    }
 }
 
 fn name(place: u32, opened: u32) -> [u8; 8] {

@@ -44,10 +44,6 @@ impl<'a> Reader<'a> {
         let length = self.u32()?;
         self.take(usize::try_from(length).map_err(|_| Short)?)
     }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -60,7 +56,6 @@ mod tests {
         assert_eq!(reader.u8(), Ok(7));
         assert_eq!(reader.string(), Ok(&b"hi"[..]));
         assert_eq!(reader.u32(), Err(Short));
-        assert!(!reader.is_empty());
         assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 1]).string(), Err(Short));
     }
 }

@@ -92,6 +92,8 @@ pub struct Granted {
     pub user: UserName,
     /// Shown as group in listings.
     pub account: AccountName,
+    /// Owner and group on disk, as which the client sees what is the account's.
+    pub owner: (u32, u32),
     /// What the client may open.
     pub services: Services,
     /// What is attached, in the order of the grants.

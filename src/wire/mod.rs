@@ -4,9 +4,11 @@
 //! Trusts: nobody; a message from a less trusted process is bounded in length before it is decoded, a malformed one
 //! is an error that ends that peer, and descriptors that were not asked for are closed.
 
+mod async_link;
 mod link;
 mod messages;
 
+pub use async_link::AsyncLink;
 pub use link::{Link, LinkError, Received};
 pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, Question, SessionRecord, ToControl, ToSession,

@@ -1,0 +1,97 @@
+//! The channels of a connection: what each is doing, and what its client may still ask for. Pure.
+
+use std::collections::BTreeMap;
+
+use super::sftp_channel::SftpChannel;
+use crate::domain::{Service, Services};
+
+/// Most channels open at the same time, as OpenSSH's MaxSessions.
+pub(super) const MOST_CHANNELS: usize = 10;
+
+/// What a channel is doing.
+#[derive(Debug)]
+pub(super) enum Channel {
+    /// Open, and nothing asked for.
+    Idle,
+    /// Serving SFTP.
+    Sftp(Box<SftpChannel>),
+    /// Everything is said; what still comes is ignored.
+    Done,
+}
+
+/// All channels, by the library's number.
+#[derive(Debug, Default)]
+pub(super) struct Channels {
+    open: BTreeMap<u32, Channel>,
+}
+
+impl Channels {
+    /// Takes note of a new channel; says whether there is room for it.
+    pub(super) fn open(&mut self, id: u32) -> bool {
+        let room = self.open.len() < MOST_CHANNELS;
+        if room {
+            self.open.insert(id, Channel::Idle);
+        }
+        room
+    }
+
+    /// Forgets a channel, and says what it was doing.
+    pub(super) fn close(&mut self, id: u32) -> Option<Channel> {
+        self.open.remove(&id)
+    }
+
+    /// Whether a program or subsystem may be asked for: it may once.
+    pub(super) fn is_idle(&self, id: u32) -> bool {
+        matches!(self.open.get(&id), Some(Channel::Idle))
+    }
+
+    /// Changes what a channel is doing, and says what it was doing before.
+    pub(super) fn set(&mut self, id: u32, channel: Channel) -> Option<Channel> {
+        self.open.get_mut(&id).map(|before| std::mem::replace(before, channel))
+    }
+
+    /// The SFTP engine of a channel that has one.
+    pub(super) fn sftp(&mut self, id: u32) -> Option<&mut SftpChannel> {
+        match self.open.get_mut(&id) {
+            Some(Channel::Sftp(sftp)) => Some(sftp),
+            _ => None,
+        }
+    }
+}
+
+/// The sentence for a request that a user's services do not cover.
+pub(super) fn refusal(asked: &str, services: Services) -> String {
+    let open = services.iter().filter(|s| *s == Service::Sftp).map(Service::as_str).collect::<Vec<_>>().join(", ");
+    if open.is_empty() {
+        format!(
+            "{asked} is not open to this login, nor is anything else this server can serve yet; ask the account's owner"
+        )
+    } else {
+        format!("{asked} is not open to this login; it may use: {open}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_counted_and_asked_once() {
+        let mut channels = Channels::default();
+        for id in 0..10 {
+            assert!(channels.open(id));
+        }
+        assert!(!channels.open(10));
+        assert!(channels.close(3).is_some());
+        assert!(channels.open(11));
+        channels.set(0, Channel::Done);
+        assert!(!channels.is_idle(0));
+        assert!(channels.is_idle(1));
+    }
+
+    #[test]
+    fn a_refusal_says_what_may_be_used_instead() {
+        let sentence = refusal("a shell", Services::NONE.with(Service::Sftp));
+        assert_eq!(sentence, "a shell is not open to this login; it may use: sftp");
+    }
+}

@@ -1,0 +1,145 @@
+//! Logging in: what a client shows becomes a claim, and the monitor's answer becomes access.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::monitor_link::MonitorLink;
+use super::{Confine, Error};
+use crate::cell;
+use crate::domain::{Claim, ClaimedName, KeyBlob, Proof, Secret};
+use crate::wire::{Event, FromSession, Granted, LinkError, ToSession};
+
+/// Keys that a client may offer without proof. Agents hold a dozen at most; OpenSSH's client stops long before.
+const MOST_PROBES: u32 = 64;
+
+/// What a client that has logged in may do.
+#[derive(Clone, Debug)]
+pub(super) enum Access {
+    /// Use what is attached.
+    Granted(Granted),
+    /// Nothing: the sentence says why, and is what every request is answered with.
+    Nothing(String),
+}
+
+/// The client of this connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    monitor: MonitorLink,
+    view: PathBuf,
+    umask: u32,
+    confine: Confine,
+    probes: u32,
+    access: Option<Access>,
+    activity: Activity,
+}
+
+impl Client {
+    pub(super) fn new(monitor: MonitorLink, view: PathBuf, umask: u32, confine: Confine) -> Client {
+        Client { monitor, view, umask, confine, probes: 0, access: None, activity: Activity::default() }
+    }
+
+    /// Whether a signature with an offered key would be looked at. Nothing is remembered of it.
+    pub(super) async fn offer(&mut self, user: &str, key: &[u8]) -> Result<bool, Error> {
+        self.probes += 1;
+        let (Ok(user), Ok(key)) = (ClaimedName::new(user), KeyBlob::new(key.to_vec())) else { return Ok(false) };
+        if self.probes > MOST_PROBES {
+            return Ok(false);
+        }
+        match self.monitor.ask(&FromSession::Probe { user, key }).await? {
+            ToSession::Probed { worth_a_signature } => Ok(worth_a_signature),
+            _ => Err(LinkError::Malformed.into()),
+        }
+    }
+
+    /// Claims a key whose signature was verified. Says whether the client is in.
+    pub(super) async fn claim_key(&mut self, user: &str, key: &[u8]) -> Result<bool, Error> {
+        match KeyBlob::new(key.to_vec()) {
+            Ok(key) => self.claim(user, Proof::Key(key)).await,
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Claims a password. Says whether the client is in.
+    pub(super) async fn claim_password(&mut self, user: &str, password: &str) -> Result<bool, Error> {
+        match Secret::new(password) {
+            Ok(secret) => self.claim(user, Proof::Password(secret)).await,
+            Err(_) => Ok(false),
+        }
+    }
+
+    async fn claim(&mut self, user: &str, proof: Proof) -> Result<bool, Error> {
+        let Ok(user) = ClaimedName::new(user) else { return Ok(false) };
+        match self.monitor.ask(&FromSession::Claim(Claim { user, proof })).await? {
+            ToSession::Granted(granted) => self.enter(granted),
+            ToSession::Unavailable { sentence } => {
+                self.access = Some(Access::Nothing(sentence));
+                Ok(true)
+            }
+            ToSession::Denied => Ok(false),
+            _ => Err(LinkError::Malformed.into()),
+        }
+    }
+
+    /// The grants are attached. Before the client hears of it, the process closes itself behind them.
+    fn enter(&mut self, granted: Granted) -> Result<bool, Error> {
+        let entries: Vec<_> = granted.view.iter().map(|e| (e.name.clone(), e.mode)).collect();
+        (self.confine)(&entries)?;
+        self.access = Some(Access::Granted(granted));
+        Ok(true)
+    }
+
+    /// What the client may do; `None` before it has logged in.
+    pub(super) fn access(&self) -> Option<&Access> {
+        self.access.as_ref()
+    }
+
+    /// Where the grants are attached.
+    pub(super) fn view(&self) -> &Path {
+        &self.view
+    }
+
+    /// Permission bits that new files never get.
+    pub(super) fn umask(&self) -> u32 {
+        self.umask
+    }
+
+    /// Tells the monitor, for the log and the audit trail.
+    pub(super) async fn report(&self, event: Event) {
+        self.monitor.report(event).await;
+    }
+
+    /// The counter of what this client does.
+    pub(super) fn activity(&self) -> Activity {
+        self.activity.clone()
+    }
+}
+
+/// Counts what a client does, so that memory is given back when it pauses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Activity {
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    now: AtomicU64,
+    at_last_look: AtomicU64,
+    at_last_tidying: AtomicU64,
+}
+
+impl Activity {
+    /// Something was done.
+    pub(super) fn note(&self) {
+        self.counts.now.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Called now and then: gives memory back once, when something was done and nothing since the last look.
+    pub(super) fn tidy(&self) {
+        let now = self.counts.now.load(Ordering::Relaxed);
+        let is_quiet = self.counts.at_last_look.swap(now, Ordering::Relaxed) == now;
+        if is_quiet && self.counts.at_last_tidying.swap(now, Ordering::Relaxed) != now {
+            cell::give_back_memory();
+        }
+    }
+}

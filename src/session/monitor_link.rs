@@ -1,0 +1,85 @@
+//! The session's side of its channel to the monitor.
+//!
+//! One question at a time, each answered; reports in between; and at any moment the order to end. When the monitor dies
+//! a session that serves goes on, as it must when the monitor is restarted, and one that is logging somebody in fails.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Notify};
+
+use crate::wire::{AsyncLink, EndReason, Event, FromSession, Link, LinkError, ToSession};
+
+/// A shared handle to the channel.
+#[derive(Clone, Debug)]
+pub(super) struct MonitorLink {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    link: AsyncLink,
+    /// What was received and nobody has taken yet: at most an answer, for only one question is open at a time.
+    answer: std::sync::Mutex<Option<ToSession>>,
+    answered: Notify,
+    /// Held by whoever has a question open.
+    asking: Mutex<()>,
+}
+
+impl MonitorLink {
+    /// Takes over the channel. A runtime must be running.
+    pub(super) fn new(link: Link) -> std::io::Result<MonitorLink> {
+        let link = AsyncLink::new(link)?;
+        let inner =
+            Inner { link, answer: std::sync::Mutex::new(None), answered: Notify::new(), asking: Mutex::new(()) };
+        Ok(MonitorLink { inner: Arc::new(inner) })
+    }
+
+    /// Asks, and waits for the answer, which [`MonitorLink::told_to_end`] receives.
+    pub(super) async fn ask(&self, question: &FromSession) -> Result<ToSession, LinkError> {
+        let _one_at_a_time = self.inner.asking.lock().await;
+        self.inner.link.send(question).await?;
+        loop {
+            if let Some(answer) = self.take_answer() {
+                return Ok(answer);
+            }
+            self.inner.answered.notified().await;
+        }
+    }
+
+    /// Reports. What cannot be said because the monitor is gone is lost with it.
+    pub(super) async fn report(&self, event: Event) {
+        match self.inner.link.send(&FromSession::Event(event)).await {
+            Ok(()) | Err(LinkError::Gone) => {}
+            Err(error) => self.last_words(Event::ProtocolError { what: error.to_string() }),
+        }
+    }
+
+    /// Reports from where nothing can be awaited. Best effort by nature: the process is ending.
+    pub(super) fn last_words(&self, event: Event) {
+        drop(self.inner.link.try_send(&FromSession::Event(event)));
+    }
+
+    /// Receives for as long as the session lives; returns when it is told to end.
+    pub(super) async fn told_to_end(&self) -> EndReason {
+        loop {
+            match self.inner.link.recv::<ToSession>().await.map(|received| received.message) {
+                Ok(ToSession::End(reason)) => return reason,
+                Ok(answer) => self.put_answer(answer),
+                // Without a monitor there is nobody who could answer or end this session; it serves on.
+                Err(_) => {
+                    self.put_answer(ToSession::Denied);
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
+    fn take_answer(&self) -> Option<ToSession> {
+        self.inner.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+
+    fn put_answer(&self, answer: ToSession) {
+        *self.inner.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
+        self.inner.answered.notify_one();
+    }
+}

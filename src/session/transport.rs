@@ -1,0 +1,433 @@
+//! The SSH library, and nothing of it beyond this file.
+//!
+//! Owns: its configuration, and the adapter between its callbacks and ours. Every callback that wants an answer gets
+//! one: the library sends none by itself (and an unanswered request hangs its client).
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::PublicKeyBase64;
+use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, RunningSession, Session, VerifiedPublicKey};
+use russh::{ChannelId, ChannelOpenFailure, Disconnect, Limits, MethodKind, MethodSet, Preferred, Pty, SshId};
+use russh::{cipher, compression, kex, mac};
+use tokio::net::TcpStream;
+
+use super::channels::{Channel, Channels, refusal};
+use super::login::{Access, Client};
+use super::sftp_channel::{Outlet, SftpChannel, Stopped};
+use super::{Error, FAREWELL};
+use crate::config::SessionSettings;
+use crate::domain::Service;
+use crate::files::Root;
+use crate::wire::Event;
+
+/// What the library failed with.
+pub(super) type SshError = russh::Error;
+
+/// Sent instead of a version, which would only help those who look for old ones. It must not begin with `OpenSSH`:
+/// clients would take us for it.
+const IDENT: &str = "SSH-2.0-Enclos";
+/// Smallest RSA key whose signature is looked at.
+const SMALLEST_RSA: usize = 2048;
+/// Bytes after which keys are exchanged anew, either way; the library takes no more.
+const REKEY_BYTES: usize = 1 << 30;
+/// Time after which keys are exchanged anew.
+const REKEY_TIME: Duration = Duration::from_secs(3600);
+/// What a client may send before we have read it.
+const WINDOW: u32 = 2 * 1024 * 1024;
+/// Every failed attempt takes at least this long, whatever was wrong with it.
+const REJECTION: Duration = Duration::from_millis(100);
+/// Extended data of type 1 is standard error (RFC 4254, section 5.2).
+const STDERR: u32 = 1;
+
+/// Key exchanges, best first: hybrid post-quantum, then X25519 by its two names. No finite-field group: the large ones
+/// are a cheap way to keep a server busy.
+const KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+/// Ciphers, cheapest first among equals.
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+/// For the counter-mode ciphers of older clients.
+const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+
+/// The library, set up; shared by all sessions of a zygote.
+#[derive(Debug)]
+pub(super) struct Transport {
+    config: Arc<server::Config>,
+}
+
+impl Transport {
+    pub(super) fn new(settings: &SessionSettings, keys: Vec<PrivateKey>) -> Transport {
+        let config = server::Config {
+            server_id: SshId::Standard(IDENT.into()),
+            methods: MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..]),
+            auth_rejection_time: REJECTION,
+            auth_rejection_time_initial: Some(Duration::ZERO),
+            preferred: Preferred {
+                kex: KEX.into(),
+                key: algorithms(&keys).into(),
+                cipher: CIPHERS.into(),
+                mac: MACS.into(),
+                compression: (&[compression::NONE][..]).into(),
+                ..Preferred::default()
+            },
+            keys,
+            limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_TIME),
+            window_size: WINDOW,
+            maximum_packet_size: 32 * 1024,
+            // No channel of the library's own is ever read; see `channel_open_session`.
+            channel_buffer_size: 1,
+            event_buffer_size: 4,
+            max_auth_attempts: settings.max_auth_attempts,
+            // The monitor ends logins that take too long; later a client may be silent.
+            inactivity_timeout: None,
+            keepalive_interval: settings.keepalive_interval,
+            keepalive_max: settings.keepalive_max,
+            nodelay: true,
+            ..server::Config::default()
+        };
+        Transport { config: Arc::new(config) }
+    }
+
+    /// Begins to speak SSH on a connected socket.
+    pub(super) async fn begin(&self, socket: OwnedFd, client: Client) -> Result<Running, Error> {
+        let stream = std::net::TcpStream::from(socket);
+        stream.set_nonblocking(true).map_err(Error::Runtime)?;
+        stream.set_nodelay(true).map_err(Error::Runtime)?;
+        let stream = TcpStream::from_std(stream).map_err(Error::Runtime)?;
+        let connection = Connection { client, channels: Channels::default() };
+        let running = server::run_stream(self.config.clone(), Buffered::new(stream), connection).await?;
+        Ok(Running { running })
+    }
+}
+
+/// The library reads every packet with two small reads; this takes what has arrived at once.
+type Buffered = tokio::io::BufStream<TcpStream>;
+
+/// Signature algorithms of the host keys that are there, and those that users' keys may use.
+fn algorithms(keys: &[PrivateKey]) -> Vec<Algorithm> {
+    let has = |wanted: fn(&Algorithm) -> bool| keys.iter().any(|k| wanted(&k.algorithm()));
+    let mut algorithms = Vec::new();
+    if has(|a| *a == Algorithm::Ed25519) {
+        algorithms.push(Algorithm::Ed25519);
+    }
+    if has(|a| matches!(a, Algorithm::Ecdsa { .. })) {
+        algorithms.push(Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 });
+    }
+    if has(|a| matches!(a, Algorithm::Rsa { .. })) {
+        algorithms.extend([Some(HashAlg::Sha512), Some(HashAlg::Sha256)].map(|hash| Algorithm::Rsa { hash }));
+    }
+    algorithms
+}
+
+/// A connection that is being served.
+pub(super) struct Running {
+    running: RunningSession<Connection>,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub(super) async fn ended(&mut self) -> Result<(), Error> {
+        match (&mut self.running).await {
+            // How a client hangs up is its own business.
+            Err(Error::Ssh(SshError::Disconnect | SshError::HUP | SshError::IO(_))) => Ok(()),
+            ended => ended,
+        }
+    }
+
+    /// Tells the client why it is being disconnected (RFC 4253, section 11.1).
+    pub(super) async fn disconnect(&self, sentence: &str) {
+        let handle = self.running.handle();
+        let said = handle.disconnect(Disconnect::ByApplication, sentence.to_owned(), "en".to_owned());
+        // A client that does not read cannot be told, and is not waited for.
+        drop(tokio::time::timeout(FAREWELL, said).await);
+    }
+}
+
+/// Our side of the library's callbacks.
+struct Connection {
+    client: Client,
+    channels: Channels,
+}
+
+/// A channel of the library, as an outlet for answers.
+struct ChannelOutlet<'a> {
+    id: ChannelId,
+    session: &'a mut Session,
+}
+
+impl Outlet for ChannelOutlet<'_> {
+    fn window(&self) -> usize {
+        self.session.window_size(&self.id) as usize
+    }
+
+    fn is_behind(&self) -> bool {
+        self.session.has_pending_data(self.id)
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) -> Result<(), SshError> {
+        self.session.data(self.id, bytes)
+    }
+}
+
+fn number(id: ChannelId) -> u32 {
+    id.into()
+}
+
+fn verdict(is_in: bool) -> Auth {
+    if is_in { Auth::Accept } else { Auth::reject() }
+}
+
+/// SHA-1 signatures, and RSA keys that can be factored, are refused before anybody is asked.
+fn is_sound(key: &PublicKey, algorithm: &Algorithm) -> bool {
+    match algorithm {
+        Algorithm::Rsa { hash: None } | Algorithm::Dsa => false,
+        Algorithm::Rsa { .. } => key
+            .key_data()
+            .rsa()
+            .is_some_and(|rsa| rsa.n().as_positive_bytes().is_some_and(|n| n.len() * 8 >= SMALLEST_RSA)),
+        _ => true,
+    }
+}
+
+impl Connection {
+    /// Answers a request for a program or a subsystem with a sentence on standard error and exit status 1, which every
+    /// client shows; a bare refusal would be reported as "request failed".
+    async fn refuse(&mut self, id: ChannelId, asked: &str, session: &mut Session) -> Result<(), Error> {
+        let sentence = match self.client.access() {
+            Some(Access::Granted(granted)) => refusal(asked, granted.services),
+            Some(Access::Nothing(sentence)) => sentence.clone(),
+            None => return Err(SshError::NotAuthenticated.into()),
+        };
+        self.client.report(Event::Refused { what: asked.to_owned() }).await;
+        session.channel_success(id)?;
+        self.finish(id, session, Some(&sentence), 1)
+    }
+
+    /// Says a last sentence on standard error if there is one, the exit status, and closes.
+    fn finish(
+        &mut self,
+        id: ChannelId,
+        session: &mut Session,
+        sentence: Option<&str>,
+        status: u32,
+    ) -> Result<(), Error> {
+        self.channels.set(number(id), Channel::Done);
+        if let Some(sentence) = sentence {
+            session.extended_data(id, STDERR, format!("{sentence}\r\n").into_bytes())?;
+        }
+        session.exit_status_request(id, status)?;
+        session.eof(id)?;
+        session.close(id)?;
+        Ok(())
+    }
+
+    async fn begin_sftp(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        let granted = match self.client.access() {
+            Some(Access::Granted(granted)) if granted.services.contains(Service::Sftp) => granted,
+            _ => return self.refuse(id, "sftp", session).await,
+        };
+        match Root::open(self.client.view()) {
+            Ok(root) => {
+                let (user, account, owner) = (&granted.user, &granted.account, granted.owner);
+                let sftp = SftpChannel::new(root, user, account, owner, self.client.umask());
+                self.channels.set(number(id), Channel::Sftp(Box::new(sftp)));
+                session.channel_success(id)?;
+                self.client.report(Event::SftpOpened).await;
+                Ok(())
+            }
+            Err(error) => {
+                session.channel_success(id)?;
+                self.finish(id, session, Some(error.sentence()), 1)
+            }
+        }
+    }
+
+    /// Goes on after the engine of a channel has served, or has stopped.
+    async fn after_serving(
+        &mut self,
+        id: ChannelId,
+        served: Result<(), Stopped>,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        match served {
+            Ok(()) => Ok(()),
+            Err(Stopped::Ssh(error)) => Err(error.into()),
+            Err(Stopped::Broken(broken)) => {
+                self.client.report(Event::ProtocolError { what: broken.to_string() }).await;
+                self.finish(id, session, Some(&broken.to_string()), 1)
+            }
+        }
+    }
+}
+
+impl server::Handler for Connection {
+    type Error = Error;
+
+    // -- who is there -----------------------------------------------------------------------------------------------
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+        if !is_sound(offer.public_key, offer.algorithm) {
+            return Ok(Auth::reject());
+        }
+        Ok(verdict(self.client.offer(user, &offer.public_key.public_key_bytes()).await?))
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+        if !is_sound(key.public_key, key.algorithm) {
+            return Ok(Auth::reject());
+        }
+        Ok(verdict(self.client.claim_key(user, &key.public_key.public_key_bytes()).await?))
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Error> {
+        Ok(verdict(self.client.claim_password(user, password).await?))
+    }
+
+    // -- channels ---------------------------------------------------------------------------------------------------
+
+    /// The library's own end of the channel is dropped: data comes by callback and leaves through [`Session`], so no
+    /// queue stands between.
+    async fn channel_open_session(
+        &mut self,
+        channel: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
+        if self.channels.open(number(channel.id())) {
+            reply.accept().await;
+        } else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        }
+        Ok(())
+    }
+
+    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
+        match (name, self.channels.is_idle(number(id))) {
+            (_, false) => Ok(session.channel_failure(id)?),
+            ("sftp", true) => self.begin_sftp(id, session).await,
+            (_, true) => self.refuse(id, "this subsystem", session).await,
+        }
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        if !self.channels.is_idle(number(id)) {
+            return Ok(session.channel_failure(id)?);
+        }
+        self.refuse(id, "a shell", session).await
+    }
+
+    async fn exec_request(&mut self, id: ChannelId, _command: &[u8], session: &mut Session) -> Result<(), Error> {
+        if !self.channels.is_idle(number(id)) {
+            return Ok(session.channel_failure(id)?);
+        }
+        self.refuse(id, "running commands", session).await
+    }
+
+    /// Granted without effect: the client then shows the sentence that its shell request is answered with, and not a
+    /// complaint about the terminal.
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        _term: &str,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        Ok(session.channel_success(id)?)
+    }
+
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        _name: &str,
+        _value: &str,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        Ok(session.channel_failure(id)?)
+    }
+
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _single: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        Ok(session.channel_failure(id)?)
+    }
+
+    async fn agent_request(&mut self, id: ChannelId, session: &mut Session) -> Result<bool, Error> {
+        session.channel_failure(id)?;
+        Ok(false)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        _columns: u32,
+        _rows: u32,
+        _width: u32,
+        _height: u32,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        Ok(session.channel_success(id)?)
+    }
+
+    // -- data -------------------------------------------------------------------------------------------------------
+
+    async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Error> {
+        self.client.activity().note();
+        let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
+        let served = sftp.feed(data, &mut ChannelOutlet { id, session });
+        self.after_serving(id, served, session).await
+    }
+
+    async fn window_adjusted(&mut self, id: ChannelId, _size: u32, session: &mut Session) -> Result<(), Error> {
+        let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
+        let served = sftp.resume(&mut ChannelOutlet { id, session });
+        self.after_serving(id, served, session).await
+    }
+
+    /// The client has nothing more to ask: what it asked for is answered, and that is all.
+    async fn channel_eof(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        if self.channels.sftp(number(id)).is_some() {
+            self.report_totals(id).await;
+            return self.finish(id, session, None, 0);
+        }
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {
+        self.report_totals(id).await;
+        self.channels.close(number(id));
+        Ok(())
+    }
+}
+
+impl Connection {
+    async fn report_totals(&mut self, id: ChannelId) {
+        if let Some(sftp) = self.channels.sftp(number(id)) {
+            let totals = sftp.totals();
+            self.client.report(Event::SftpClosed { read: totals.read, written: totals.written }).await;
+        }
+    }
+}
