@@ -1,1 +1,58 @@
-fn main() {}
+//! Reads the role and enters it; nothing else. The monitor forks the others and may not know them, so they are handed to
+//! it here.
+
+use std::process::ExitCode;
+
+use enclos::admin::cli::{self, Next, Start};
+use enclos::config::{self, LogFormat};
+use enclos::telemetry::{self, Format};
+use enclos::wire::Link;
+use enclos::{control, monitor, session};
+
+fn main() -> ExitCode {
+    match cli::run(std::env::args_os()) {
+        Next::Exit(code) => code,
+        Next::Serve(start) => serve(start),
+        Next::Doctor(node) => doctor(&node),
+    }
+}
+
+fn serve(start: Start) -> ExitCode {
+    start_log(&start.node);
+    let node = &start.node;
+    let control = |link: Link| report("control", control::serve(&node.control, link));
+    let sessions = || -> Result<monitor::SessionMain, String> {
+        let prepared = session::prepare(&node.session, &node.monitor.paths.keys).map_err(|e| e.to_string())?;
+        // A session has no standard error; what is worth knowing of its end it has told the monitor.
+        Ok(Box::new(move |link| if prepared.serve(link).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
+    };
+    let roles = monitor::Roles { control: &control, sessions: &sessions };
+    let served =
+        monitor::run(node, roles, &mut |ready| cli::greet(&start, ready.rootless, &ready.layers, &ready.listen));
+    report("enclos", served)
+}
+
+fn doctor(node: &config::Node) -> ExitCode {
+    start_log(node);
+    match monitor::doctor(node) {
+        Ok(layers) => cli::show_layers(&layers, &node.monitor.require),
+        Err(error) => report("doctor", Err(error)),
+    }
+}
+
+fn start_log(node: &config::Node) {
+    telemetry::start(match node.log {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    });
+}
+
+fn report<E: std::error::Error>(role: &str, result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{role}: {}", cli::sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -11,11 +11,14 @@ use super::landlock::confine_to_directories;
 
 /// The monitor: mounts and namespaces (`SYS_ADMIN`, and `SYS_CHROOT` to enter a mount namespace), ids of children
 /// (`SETUID`, `SETGID`, `SETPCAP`), ending them (`KILL`), and finding grants in closed homes (`DAC_READ_SEARCH`).
+/// `SETFCAP` is what user_namespaces(7) demands of whoever writes a map of owners with root in it; root is in it so that
+/// a user can still remove what root has left in a granted directory.
 const MONITOR: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::SYS_CHROOT)
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SETGID)
     .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::DAC_READ_SEARCH);
 

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitIdOptions};
+use rustix::process::{DumpableBehavior, Signal, WaitIdOptions};
 
 use super::error::{Context, Error};
 use super::privilege::write;
@@ -19,8 +19,10 @@ const LAST: u32 = u32::MAX - 1;
 
 /// Makes a user namespace for idmapped mounts: `owner` (uid, gid) on disk is seen as `cell`, and the other way round.
 ///
-/// Costs a fork and some 0.3 ms, so the monitor keeps those it made.
+/// Costs a fork and some 0.3 ms, so the monitor keeps those it made. For a short-lived process: it and the holder become
+/// dumpable, without which the kernel would not show the holder's namespace (ptrace(2), access mode checking).
 pub fn owner_map(owner: (u32, u32), cell: (u32, u32)) -> Result<OwnedFd, Error> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).step("show the holder of the map")?;
     match sys::fork(CloneFlags::USERS).step("fork a holder for the map of owners")? {
         Forked::Child => hold(),
         Forked::Parent { pid, pidfd } => {

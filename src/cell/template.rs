@@ -19,7 +19,7 @@ pub(super) fn enter() -> Result<(), Error> {
     sys::unshare(apart).step("make the template's namespaces")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).step("make all mounts private")?;
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).step("make the empty root")?;
-    for (key, value) in [("mode", "0555"), ("size", "4k"), ("nr_inodes", "4")] {
+    for (key, value) in [("mode", "0755"), ("size", "4k"), ("nr_inodes", "4")] {
         fsconfig_set_string(&context, key, value).step("size the empty root")?;
     }
     fsconfig_create(&context).step("make the empty root")?;

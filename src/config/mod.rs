@@ -1,8 +1,10 @@
 //! What was written in the configuration, then what it means: one settings type per role.
 //!
-//! Runs in: whatever process starts the node, and the CLI. Trusts: the operator, whose mistakes are answered with the
-//! nearest thing that would have been right.
+//! Runs in: whatever process starts the node, and the command line. Trusts: the operator, whose mistakes are answered
+//! with what would have been right.
 
 mod settings;
+mod written;
 
 pub use settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
+pub use written::{ConfigError, DEFAULT_FILE, Written, load};

@@ -211,6 +211,7 @@ impl Node<'_> {
             conn: peer.conn,
             account: principal.account().clone(),
             user: principal.user().clone(),
+            grants: principal.grants().to_vec(),
             peer: peer.address,
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),
             pid: session.process.as_ref().map_or(0, |(pid, _)| *pid),

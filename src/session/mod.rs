@@ -95,10 +95,10 @@ impl Prepared {
         let mut tidy = tokio::time::interval(TIDY);
         loop {
             tokio::select! {
-                ended = running.ended() => return ended.map_err(Error::from),
+                ended = running.ended() => return ended,
                 reason = monitor.told_to_end() => {
                     running.disconnect(reason.sentence()).await;
-                    return tokio::time::timeout(FAREWELL, running.ended()).await.unwrap_or(Ok(())).map_err(Error::from);
+                    return tokio::time::timeout(FAREWELL, running.ended()).await.unwrap_or(Ok(()));
                 }
                 _ = tidy.tick() => activity.tidy(),
             }

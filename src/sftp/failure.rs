@@ -53,13 +53,13 @@ impl Failure {
     }
 }
 
-/// As OpenSSH's server maps errors, but for a read-only grant, which it would call a plain failure.
+/// As OpenSSH's server maps errors, but for two: a read-only grant, which it would call a plain failure, and what one
+/// filesystem cannot do, which it would call unsupported (sshfs then takes it for a lack of the whole server).
 fn code(reason: Reason) -> Status {
     match reason {
         Reason::NotFound | Reason::NotDirectory | Reason::Loop => Status::NoSuchFile,
         Reason::Permission | Reason::ReadOnly | Reason::Owner => Status::PermissionDenied,
         Reason::NameTooLong | Reason::BadName | Reason::Invalid => Status::BadMessage,
-        Reason::Unsupported => Status::OpUnsupported,
         _ => Status::Failure,
     }
 }

@@ -1,1 +1,27 @@
-//! (in the making)
+//! Logs. Runs in: every process that has a standard error; sessions have none and report to the monitor.
+//!
+//! Trusts nobody with the terminal: values are fields, and text of a peer is escaped where it is logged.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging to standard error. What is logged is chosen by `ENCLOS_LOG` in the manner of `RUST_LOG`; by default
+/// everything an operator should know. Called once, before anything is forked.
+pub fn start(format: Format) {
+    let filter = EnvFilter::try_from_env("ENCLOS_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    match format {
+        Format::Json => lines.json().init(),
+        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+}

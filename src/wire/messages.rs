@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccountName, Claim, ClaimedName, ConnId, Facts, KeyBlob, Mode, Services, Timestamp, UserName};
+use crate::domain::{
+    AccountName, Claim, ClaimedName, ConnId, Facts, Grant, KeyBlob, Mode, Services, Timestamp, UserName,
+};
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
 /// said in which phase.
@@ -206,6 +208,8 @@ pub struct SessionRecord {
     pub account: AccountName,
     /// Its user.
     pub user: UserName,
+    /// What was attached.
+    pub grants: Vec<Grant>,
     /// The client's address.
     pub peer: SocketAddr,
     /// Fingerprint of the proven key; `None` for a password.

@@ -1,0 +1,194 @@
+//! The words of the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UserName};
+
+/// An SSH server for shared accounts: every login is kept by the kernel inside its own part of one account.
+///
+/// This release serves SFTP (so also scp of OpenSSH 9, rclone and sshfs). Shells, commands, rsync, git and forwarding are
+/// not served yet; a login that asks for them is told so.
+#[derive(Debug, Parser)]
+#[command(name = "enclos", version)]
+pub(super) struct Arguments {
+    /// Configuration file [default: /etc/enclos/enclos.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// State directory, whatever the configuration says
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a node in the foreground
+    Serve,
+    /// Set up a demo account with two users and serve it
+    Quickstart(Quickstart),
+    /// Read the configuration and say whether it is good
+    CheckConfig,
+    /// Build a cell on this host and say which of its layers hold
+    Doctor,
+    /// Accounts: a name, the owner of the files, and the tree they lie in
+    #[command(subcommand)]
+    Account(Account),
+    /// Users of an account
+    #[command(subcommand)]
+    User(User),
+    /// Directories that a user may reach
+    #[command(subcommand)]
+    Grant(Grant),
+    /// Public keys of a user
+    #[command(subcommand)]
+    Key(Key),
+    /// Set or remove the password of a user
+    Passwd(Passwd),
+    /// Live sessions of the node that runs here
+    #[command(subcommand)]
+    Session(Session),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Quickstart {
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(super) listen: Option<std::net::SocketAddr>,
+    /// Kinds of host keys to make: ed25519, ecdsa, rsa
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "ed25519")]
+    pub(super) host_key: Vec<super::host_keys::Kind>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Account {
+    /// Add an account
+    Add {
+        name: AccountName,
+        /// User id that owns its files
+        #[arg(long)]
+        uid: u32,
+        /// Group id that owns its files
+        #[arg(long)]
+        gid: u32,
+        /// The tree that all grants lie in
+        #[arg(long, value_name = "PATH")]
+        home: HomePath,
+    },
+    /// List all accounts
+    List,
+    /// Show one account
+    Show { name: AccountName },
+    /// Let its users log in again
+    Enable { name: AccountName },
+    /// Let nobody of it log in, and end its sessions
+    Disable { name: AccountName },
+    /// Remove an account; its files are untouched
+    Remove {
+        name: AccountName,
+        /// Remove its users too
+        #[arg(long)]
+        with_users: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum User {
+    /// Add a user
+    Add {
+        name: UserName,
+        /// The account it belongs to
+        #[arg(long)]
+        account: AccountName,
+        /// What it may open: sftp, scp, exec, shell, git, rsync, forward-local, forward-remote, agent
+        #[arg(long, value_delimiter = ',', default_value = "sftp")]
+        service: Vec<Service>,
+    },
+    /// List users
+    List {
+        /// Only those of one account
+        #[arg(long)]
+        account: Option<AccountName>,
+    },
+    /// Show one user with its grants
+    Show { name: UserName },
+    /// Let it log in again
+    Enable { name: UserName },
+    /// Let it log in no more, and end its sessions
+    Disable { name: UserName },
+    /// Remove it with its grants and credentials, and end its sessions
+    Remove { name: UserName },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Grant {
+    /// Let a user reach a directory, or change its rights there
+    Add {
+        user: UserName,
+        /// Path below the account's home
+        path: RelPath,
+        /// rw or ro
+        #[arg(long, default_value = "rw")]
+        mode: Mode,
+        /// Make the directory, owned by the account, if it is missing
+        #[arg(long)]
+        create: bool,
+    },
+    /// List grants
+    List {
+        /// Only those of one user
+        user: Option<UserName>,
+    },
+    /// Take a directory away, and end the user's sessions
+    Remove {
+        user: UserName,
+        /// Path below the account's home
+        path: RelPath,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Key {
+    /// Add a public key
+    Add {
+        user: UserName,
+        /// File with the key as ssh-keygen writes it; - for standard input
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// List the keys of a user
+    List { user: UserName },
+    /// Remove a key, and end the sessions that logged in with it
+    Remove {
+        user: UserName,
+        /// Its number or fingerprint
+        key: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Passwd {
+    pub(super) user: UserName,
+    /// Read the password from standard input, up to the first line break
+    #[arg(long, conflicts_with = "remove")]
+    pub(super) stdin: bool,
+    /// Remove the password
+    #[arg(long)]
+    pub(super) remove: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Session {
+    /// List live sessions
+    List,
+    /// End one
+    Kill {
+        /// Its number
+        conn: u64,
+    },
+}

@@ -1,0 +1,170 @@
+//! The command line. One file a command or family of commands; here are only the words and the way to them.
+
+mod accounts;
+mod args;
+mod credentials;
+mod grants;
+mod host_keys;
+mod quickstart;
+mod report;
+mod sessions;
+mod start;
+mod table;
+mod users;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::config::{self, Node};
+use crate::control::client::{self, ClientError};
+use crate::control::{Operation, Outcome, StateError, prepare_state};
+
+pub use report::{greet, sentence, show_layers};
+
+use args::{Arguments, Command};
+
+/// What is to be done after the command line was read: most of it is done by then.
+pub enum Next {
+    /// Nothing; end with this code.
+    Exit(ExitCode),
+    /// Serve.
+    Serve(Start),
+    /// Build a cell and say which layers hold.
+    Doctor(Node),
+}
+
+/// A node that is to be started.
+pub struct Start {
+    /// Its settings.
+    pub node: Node,
+    /// What quickstart prints when it listens.
+    greeting: Option<quickstart::Greeting>,
+}
+
+/// Why a command was not done. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    #[error(transparent)]
+    Control(#[from] ClientError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("{what} {}", path.display())]
+    File { what: &'static str, path: std::path::PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Input(String),
+    #[error("make a key")]
+    Key(#[from] ssh_key::Error),
+    #[error("print the result")]
+    Print(#[from] serde_json::Error),
+    #[error("{step}")]
+    System { step: &'static str, source: nix::errno::Errno },
+}
+
+type Result<T> = std::result::Result<T, CommandError>;
+
+/// Reads the command line and does what it says, short of serving.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Next {
+    let arguments = match Arguments::try_parse_from(args) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output with code 0, mistakes to standard error with code 2, as clap decides.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            return Next::Exit(if error.print().is_ok() { ExitCode::from(code) } else { ExitCode::FAILURE });
+        }
+    };
+    match dispatch(arguments) {
+        Ok(next) => next,
+        Err(error) => {
+            eprintln!("enclos: {}", sentence(&error));
+            Next::Exit(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<Next> {
+    let Arguments { config, state, json, command } = arguments;
+    if let Command::Quickstart(options) = command {
+        return quickstart::prepare(config.as_deref(), state.as_deref(), options).map(Next::Serve);
+    }
+    let node = config::load(config.as_deref(), state.as_deref())?;
+    let context = Context { node: &node, json };
+    match command {
+        Command::Serve => return start::serve(node).map(Next::Serve),
+        Command::Doctor => return start::doctor(node).map(Next::Doctor),
+        Command::Quickstart(_) => {}
+        Command::CheckConfig => println!("the configuration is good"),
+        Command::Account(command) => accounts::run(&context, command)?,
+        Command::User(command) => users::run(&context, command)?,
+        Command::Grant(command) => grants::run(&context, command)?,
+        Command::Key(command) => credentials::run_key(&context, command)?,
+        Command::Passwd(options) => credentials::run_passwd(&context, &options)?,
+        Command::Session(command) => sessions::run(&context, command)?,
+    }
+    Ok(Next::Exit(ExitCode::SUCCESS))
+}
+
+/// What all commands need.
+struct Context<'a> {
+    node: &'a Node,
+    json: bool,
+}
+
+impl Context<'_> {
+    /// Has an operation done, by the running node or on the database itself.
+    fn ask(&self, operation: Operation) -> Result<Outcome> {
+        let monitor = &self.node.monitor;
+        prepare_state_for(self.node)?;
+        as_owner_of(&monitor.paths.database_dir(), || Ok(client::operate(&monitor.paths, operation)?))
+    }
+
+    /// Has an operation done and prints what came of it.
+    fn perform(&self, operation: Operation) -> Result<()> {
+        let outcome = self.ask(operation)?;
+        report::print(&outcome, self.json)
+    }
+}
+
+/// Makes what is missing of the state directory.
+fn prepare_state_for(node: &Node) -> Result<()> {
+    let control = nix::unistd::geteuid().is_root().then_some(node.monitor.control_ids);
+    Ok(prepare_state(&node.monitor.paths, control)?)
+}
+
+/// Does something with the ids of a directory's owner when this is root, so that what it makes there belongs to control
+/// and not to root.
+fn as_owner_of<T>(directory: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(directory).map_err(|source| CommandError::File {
+        what: "look at",
+        path: directory.to_owned(),
+        source,
+    })?;
+    let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+    if !user.is_root() || found.uid() == 0 {
+        return work();
+    }
+    let failed = |source| CommandError::System { step: "take the ids of the database's owner", source };
+    nix::unistd::setegid(found.gid().into()).map_err(failed)?;
+    nix::unistd::seteuid(found.uid().into()).map_err(failed)?;
+    let done = work();
+    nix::unistd::seteuid(user).map_err(failed)?;
+    nix::unistd::setegid(group).map_err(failed)?;
+    done
+}
+
+/// Where a person on this machine connects to.
+fn reachable(listen: &[SocketAddr]) -> Option<SocketAddr> {
+    let first = listen.first()?;
+    if !first.ip().is_unspecified() {
+        return Some(*first);
+    }
+    let loopback: std::net::IpAddr =
+        if first.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+    Some(SocketAddr::new(loopback, first.port()))
+}

@@ -1,0 +1,150 @@
+//! What is printed: results as tables or JSON, layers, and errors with their causes.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use super::table::layout;
+use super::{Result, Start};
+use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};
+use crate::domain::{Layer, LayerReport};
+
+/// Prints what an operation came to.
+pub(super) fn print(outcome: &Outcome, json: bool) -> Result<()> {
+    if json {
+        println!("{}", to_json(outcome)?);
+    } else {
+        println!("{}", to_text(outcome));
+    }
+    Ok(())
+}
+
+/// The value alone: a list stays a list, whatever it is a list of.
+fn to_json(outcome: &Outcome) -> Result<String> {
+    let value = match outcome {
+        Outcome::Done(sentence) => serde_json::json!({ "done": sentence }),
+        outcome => {
+            let mut tagged = serde_json::to_value(outcome)?;
+            tagged.get_mut("value").map(serde_json::Value::take).unwrap_or_default()
+        }
+    };
+    Ok(serde_json::to_string_pretty(&value)?)
+}
+
+fn to_text(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done(sentence) => sentence.clone(),
+        Outcome::Account(account) => accounts(std::slice::from_ref(account)),
+        Outcome::Accounts(list) => accounts(list),
+        Outcome::User(user) => users(std::slice::from_ref(user)),
+        Outcome::Users(list) => users(list),
+        Outcome::Grant(grant) => grants(std::slice::from_ref(grant)),
+        Outcome::Grants(list) => grants(list),
+        Outcome::Key(key) => keys(std::slice::from_ref(key)),
+        Outcome::Keys(list) => keys(list),
+        Outcome::Sessions(list) => sessions(list),
+    }
+}
+
+fn accounts(list: &[AccountView]) -> String {
+    let row = |a: &AccountView| {
+        vec![
+            a.name.to_string(),
+            a.uid.to_string(),
+            a.gid.to_string(),
+            a.home.to_string(),
+            a.status.as_str().to_owned(),
+            a.users.to_string(),
+        ]
+    };
+    layout(&["ACCOUNT", "UID", "GID", "HOME", "STATUS", "USERS"], &list.iter().map(row).collect::<Vec<_>>())
+}
+
+fn users(list: &[UserView]) -> String {
+    let row = |u: &UserView| {
+        let grants: Vec<String> = u.grants.iter().map(|g| format!("{} ({})", g.path, g.mode)).collect();
+        vec![
+            u.name.to_string(),
+            u.account.to_string(),
+            u.services.to_string(),
+            u.status.as_str().to_owned(),
+            u.keys.to_string(),
+            if u.password { "yes" } else { "no" }.to_owned(),
+            grants.join(", "),
+        ]
+    };
+    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "GRANTS"];
+    layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+fn grants(list: &[GrantView]) -> String {
+    let row = |g: &GrantView| vec![g.user.to_string(), g.account.to_string(), g.path.to_string(), g.mode.to_string()];
+    layout(&["USER", "ACCOUNT", "PATH", "MODE"], &list.iter().map(row).collect::<Vec<_>>())
+}
+
+fn keys(list: &[KeyView]) -> String {
+    let row = |k: &KeyView| {
+        vec![k.id.to_string(), k.user.to_string(), k.algorithm.clone(), k.fingerprint.clone(), k.label.clone()]
+    };
+    layout(&["ID", "USER", "ALGORITHM", "FINGERPRINT", "LABEL"], &list.iter().map(row).collect::<Vec<_>>())
+}
+
+fn sessions(list: &[SessionView]) -> String {
+    let row = |s: &SessionView| {
+        vec![
+            s.conn.to_string(),
+            s.user.to_string(),
+            s.account.to_string(),
+            s.peer.clone(),
+            s.fingerprint.clone().unwrap_or_else(|| "password".to_owned()),
+            s.pid.to_string(),
+            s.uid.to_string(),
+        ]
+    };
+    let heading = ["SESSION", "USER", "ACCOUNT", "FROM", "CREDENTIAL", "PID", "UID"];
+    layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+/// An error with its causes on one line.
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Prints which layers hold; the code says whether all required ones do.
+pub fn show_layers(layers: &[LayerReport], required: &[Layer]) -> ExitCode {
+    println!("{}", layer_table(layers));
+    let is_lacking = layers.iter().any(|l| l.missing.is_some() && required.contains(&l.layer));
+    if is_lacking { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn layer_table(layers: &[LayerReport]) -> String {
+    let row = |l: &LayerReport| match &l.missing {
+        None => vec![l.layer.to_string(), "holds".to_owned(), String::new()],
+        Some(why) => vec![l.layer.to_string(), "MISSING".to_owned(), why.clone()],
+    };
+    layout(&["LAYER", "STATE", "WHY"], &layers.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What a node says when it listens.
+pub fn greet(start: &Start, rootless: bool, layers: &[LayerReport], listen: &[SocketAddr]) {
+    for address in listen {
+        tracing::info!(%address, "listening");
+    }
+    for report in layers {
+        if let Some(why) = &report.missing {
+            tracing::warn!(layer = %report.layer, why, "a layer of the cells does not hold");
+        }
+    }
+    if let Some(greeting) = &start.greeting {
+        println!("{}", greeting.render(rootless, &layer_table(layers), listen));
+    }
+}

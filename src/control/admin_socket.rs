@@ -1,0 +1,101 @@
+//! The admin socket: one JSON object a line in, one out.
+//!
+//! Whoever may open it may do everything, so the kernel is asked who that is: root, or the user that this process runs
+//! as. Lines, connections and time are bounded all the same.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+use super::Error;
+use super::operation::Operation;
+use super::outcome::Outcome;
+use super::serve::Control;
+
+/// Longest request.
+const LONGEST: u64 = 1024 * 1024;
+/// Most connections at a time.
+const MOST: usize = 32;
+/// Longest a connection may take for one request.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What comes back over the socket.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Reply {
+    /// Done.
+    Done(Outcome),
+    /// Not done; the sentence says why.
+    Refused(String),
+}
+
+/// Makes the socket, in place of one that an earlier process left.
+pub(super) fn bind(path: &Path) -> Result<UnixListener, Error> {
+    let failed = |source: io::Error| Error::Socket { path: path.to_owned(), source };
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves operators for ever.
+pub(super) async fn listen(listener: UnixListener, control: Arc<Control>) {
+    let places = Arc::new(Semaphore::new(MOST));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let control = control.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = serve(stream, &control).await {
+                        tracing::warn!(%error, "an operator's connection failed");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an operator's connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, control: &Control) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    let own = nix::unistd::geteuid().as_raw();
+    if peer != 0 && peer != own {
+        return Err(io::Error::other(format!("user {peer} may not operate this node")));
+    }
+    let (read, mut write) = stream.into_split();
+    let mut lines = BufReader::new(read);
+    loop {
+        let mut line = String::new();
+        let reading = (&mut lines).take(LONGEST).read_line(&mut line).await;
+        if reading? == 0 {
+            return Ok(());
+        }
+        let reply = match serde_json::from_str::<Operation>(&line) {
+            Ok(operation) => match tokio::time::timeout(PATIENCE, control.operate(operation)).await {
+                Ok(Ok(outcome)) => Reply::Done(outcome),
+                Ok(Err(sentence)) => Reply::Refused(sentence),
+                Err(_) => Reply::Refused("the node is too busy; try again".to_owned()),
+            },
+            Err(error) => Reply::Refused(format!("not a request: {error}")),
+        };
+        let mut answer = serde_json::to_vec(&reply)?;
+        answer.push(b'\n');
+        write.write_all(&answer).await?;
+    }
+}

@@ -1,0 +1,173 @@
+//! What can be done to the control database. The command line and the admin socket are two skins over this.
+//!
+//! Every operation says in a sentence what it did or what to do instead, and which live sessions it takes the ground from
+//! under.
+
+mod accounts;
+mod credentials;
+mod grants;
+mod users;
+
+use serde::{Deserialize, Serialize};
+
+use super::keys::BadKey;
+use super::outcome::Outcome;
+use super::passwords::PasswordError;
+use super::store::{Store, StoreError};
+use crate::domain::{
+    AccountFacts, AccountName, HomePath, Mode, RelPath, Secret, Services, Status, UserFacts, UserName,
+};
+
+/// One request of an operator.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "names and fields are those of the commands")]
+pub enum Operation {
+    AccountAdd { name: AccountName, uid: u32, gid: u32, home: HomePath },
+    AccountList,
+    AccountShow { name: AccountName },
+    AccountSetStatus { name: AccountName, status: Status },
+    AccountRemove { name: AccountName, with_users: bool },
+    UserAdd { name: UserName, account: AccountName, services: Services },
+    UserList { account: Option<AccountName> },
+    UserShow { name: UserName },
+    UserSetStatus { name: UserName, status: Status },
+    UserRemove { name: UserName },
+    GrantAdd { user: UserName, path: RelPath, mode: Mode },
+    GrantList { user: Option<UserName> },
+    GrantRemove { user: UserName, path: RelPath },
+    KeyAdd { user: UserName, text: String },
+    KeyList { user: UserName },
+    KeyRemove { user: UserName, key: String },
+    Passwd { user: UserName, password: Option<Secret> },
+    SessionList,
+    SessionKill { conn: u64 },
+}
+
+/// Why an operation was not done. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each text says what the fields are")]
+pub enum OperationError {
+    #[error("there is no account {name}; list them with: enclos account list")]
+    NoAccount { name: AccountName },
+    #[error("there is no user {name}{}", did_you_mean(.nearest.as_deref()))]
+    NoUser { name: UserName, nearest: Option<String> },
+    #[error("there is an account {name} already")]
+    AccountExists { name: AccountName },
+    #[error("there is a user {name} already; login names are unique over all accounts")]
+    UserExists { name: UserName },
+    #[error("account {name} has {users} users; remove them first, or give --with-users")]
+    HasUsers { name: AccountName, users: u32 },
+    #[error("an account cannot belong to root: give the uid and gid that own its files")]
+    RootAccount,
+    #[error("a user needs at least one service, for example --service sftp")]
+    NoService,
+    #[error("{user} has no grant on {path}; list them with: enclos grant list {user}")]
+    NoGrant { user: UserName, path: RelPath },
+    #[error("{user} has {most} grants already, the most there can be; grant a directory further up")]
+    TooManyGrants { user: UserName, most: usize },
+    #[error("{user} has a grant named {name:?} already ({path}); two of them could not be told apart in its view")]
+    SameName { user: UserName, name: String, path: RelPath },
+    #[error("{user} has that key already ({fingerprint})")]
+    KeyExists { user: UserName, fingerprint: String },
+    #[error("{user} has no key {key:?}; give its number or fingerprint from: enclos key list {user}")]
+    NoKey { user: UserName, key: String },
+    #[error("an empty password is no password; give one, or --remove")]
+    EmptyPassword,
+    #[error("there is no session {conn}; list them with: enclos session list")]
+    NoSession { conn: u64 },
+    #[error("no node is running here, so there are no sessions")]
+    NotRunning,
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(|| "; list them with: enclos user list".to_owned(), |n| format!("; did you mean {n}?"))
+}
+
+/// Live sessions that a change takes the ground from under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Affected {
+    /// None.
+    Nobody,
+    /// All of one user.
+    User(UserName),
+    /// Those of a user that logged in with this key.
+    Key(UserName, String),
+    /// Those of a user that logged in with a password.
+    Password(UserName),
+    /// All of an account.
+    Account(AccountName),
+}
+
+/// What an operation comes to.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// For whoever asked.
+    pub outcome: Outcome,
+    /// For whoever has sessions to end.
+    pub affected: Affected,
+}
+
+impl Done {
+    fn quietly(outcome: Outcome) -> Done {
+        Done { outcome, affected: Affected::Nobody }
+    }
+
+    fn said(sentence: String, affected: Affected) -> Done {
+        Done { outcome: Outcome::Done(sentence), affected }
+    }
+}
+
+type Result<T> = std::result::Result<T, OperationError>;
+
+/// Carries out one operation on the database. Those on sessions need a running node and are done there.
+pub(super) async fn apply(store: &Store, operation: Operation) -> Result<Done> {
+    match operation {
+        Operation::AccountAdd { name, uid, gid, home } => accounts::add(store, name, uid, gid, home).await,
+        Operation::AccountList => Ok(Done::quietly(Outcome::Accounts(store.accounts().await?))),
+        Operation::AccountShow { name } => accounts::show(store, &name).await,
+        Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
+        Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
+        Operation::UserAdd { name, account, services } => users::add(store, name, account, services).await,
+        Operation::UserList { account } => users::list(store, account).await,
+        Operation::UserShow { name } => users::show(store, &name).await,
+        Operation::UserSetStatus { name, status } => users::set_status(store, name, status).await,
+        Operation::UserRemove { name } => users::remove(store, name).await,
+        Operation::GrantAdd { user, path, mode } => grants::add(store, user, path, mode).await,
+        Operation::GrantList { user } => grants::list(store, user).await,
+        Operation::GrantRemove { user, path } => grants::remove(store, user, path).await,
+        Operation::KeyAdd { user, text } => credentials::add_key(store, user, &text).await,
+        Operation::KeyList { user } => credentials::list_keys(store, user).await,
+        Operation::KeyRemove { user, key } => credentials::remove_key(store, user, key).await,
+        Operation::Passwd { user, password } => credentials::set_password(store, user, password).await,
+        Operation::SessionList | Operation::SessionKill { .. } => Err(OperationError::NotRunning),
+    }
+}
+
+async fn account(store: &Store, name: &AccountName) -> Result<AccountFacts> {
+    store.account(name).await?.ok_or_else(|| OperationError::NoAccount { name: name.clone() })
+}
+
+async fn user(store: &Store, name: &UserName) -> Result<(AccountFacts, UserFacts)> {
+    match store.user(name.as_str()).await? {
+        Some(found) => Ok(found),
+        None => Err(OperationError::NoUser { name: name.clone(), nearest: nearest(store, name).await? }),
+    }
+}
+
+/// The user whose name looks most like this one.
+async fn nearest(store: &Store, name: &UserName) -> Result<Option<String>> {
+    let names = store.user_names().await?;
+    let closeness = |other: &String| strsim::jaro_winkler(name.as_str(), other);
+    Ok(names.into_iter().filter(|n| closeness(n) > 0.8).max_by(|a, b| closeness(a).total_cmp(&closeness(b))))
+}
+
+async fn commit(change: super::store::Change) -> Result<()> {
+    Ok(change.commit().await.map_err(StoreError::from)?)
+}

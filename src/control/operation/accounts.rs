@@ -1,0 +1,49 @@
+//! `enclos account …`
+
+use super::{Affected, Done, OperationError, Result, account, commit};
+use crate::control::outcome::{AccountView, Outcome};
+use crate::control::store::Store;
+use crate::domain::{AccountName, HomePath, Status};
+
+pub(super) async fn add(store: &Store, name: AccountName, uid: u32, gid: u32, home: HomePath) -> Result<Done> {
+    if uid == 0 || gid == 0 {
+        return Err(OperationError::RootAccount);
+    }
+    if store.account(&name).await?.is_some() {
+        return Err(OperationError::AccountExists { name });
+    }
+    let view = AccountView { name, uid, gid, home, status: Status::Active, users: 0 };
+    let mut change = store.change().await?;
+    store.add_account(&mut change, &view).await?;
+    commit(change).await?;
+    Ok(Done::quietly(Outcome::Account(view)))
+}
+
+pub(super) async fn show(store: &Store, name: &AccountName) -> Result<Done> {
+    let found = store.accounts().await?.into_iter().find(|a| a.name == *name);
+    let view = found.ok_or_else(|| OperationError::NoAccount { name: name.clone() })?;
+    Ok(Done::quietly(Outcome::Account(view)))
+}
+
+pub(super) async fn set_status(store: &Store, name: AccountName, status: Status) -> Result<Done> {
+    let found = account(store, &name).await?;
+    let mut change = store.change().await?;
+    store.set_account_status(&mut change, found.id, status).await?;
+    commit(change).await?;
+    let sentence = format!("account {name} is {}", status.as_str());
+    let affected = if status == Status::Disabled { Affected::Account(name) } else { Affected::Nobody };
+    Ok(Done::said(sentence, affected))
+}
+
+pub(super) async fn remove(store: &Store, name: AccountName, with_users: bool) -> Result<Done> {
+    let found = account(store, &name).await?;
+    let users = u32::try_from(store.users(Some(&name)).await?.len()).unwrap_or(u32::MAX);
+    if users > 0 && !with_users {
+        return Err(OperationError::HasUsers { name, users });
+    }
+    let mut change = store.change().await?;
+    store.remove_account(&mut change, found.id).await?;
+    commit(change).await?;
+    let sentence = format!("account {name} is removed; its files are untouched");
+    Ok(Done::said(sentence, Affected::Account(name)))
+}

@@ -1,0 +1,74 @@
+//! `enclos user …`
+
+use super::{Affected, Done, OperationError, Result, account, commit, user};
+use crate::control::outcome::{GrantView, Outcome, UserView};
+use crate::control::store::Store;
+use crate::domain::{AccountName, Services, Status, UserFacts, UserName};
+
+pub(super) async fn add(store: &Store, name: UserName, of: AccountName, services: Services) -> Result<Done> {
+    if services == Services::NONE {
+        return Err(OperationError::NoService);
+    }
+    let owner = account(store, &of).await?;
+    if store.user(name.as_str()).await?.is_some() {
+        return Err(OperationError::UserExists { name });
+    }
+    let mut change = store.change().await?;
+    store.add_user(&mut change, owner.id, &name, services).await?;
+    commit(change).await?;
+    show(store, &name).await
+}
+
+pub(super) async fn list(store: &Store, of: Option<AccountName>) -> Result<Done> {
+    if let Some(name) = &of {
+        account(store, name).await?;
+    }
+    let mut views = store.users(of.as_ref()).await?;
+    for view in &mut views {
+        add_grants(store, view).await?;
+    }
+    Ok(Done::quietly(Outcome::Users(views)))
+}
+
+pub(super) async fn show(store: &Store, name: &UserName) -> Result<Done> {
+    let (owner, _) = user(store, name).await?;
+    let found = store.users(Some(&owner.name)).await?.into_iter().find(|u| u.name == *name);
+    let mut view = found.ok_or_else(|| OperationError::NoUser { name: name.clone(), nearest: None })?;
+    add_grants(store, &mut view).await?;
+    Ok(Done::quietly(Outcome::User(view)))
+}
+
+async fn add_grants(store: &Store, view: &mut UserView) -> Result<()> {
+    let (_, found) = user(store, &view.name).await?;
+    view.grants = grants_of(store, &found, &view.account).await?;
+    Ok(())
+}
+
+pub(super) async fn grants_of(store: &Store, of: &UserFacts, account: &AccountName) -> Result<Vec<GrantView>> {
+    let grants = store.grants(of.id).await?;
+    let view = |g: crate::domain::Grant| GrantView {
+        user: of.name.clone(),
+        account: account.clone(),
+        path: g.path,
+        mode: g.mode,
+    };
+    Ok(grants.into_iter().map(view).collect())
+}
+
+pub(super) async fn set_status(store: &Store, name: UserName, status: Status) -> Result<Done> {
+    let (_, found) = user(store, &name).await?;
+    let mut change = store.change().await?;
+    store.set_user_status(&mut change, found.id, status).await?;
+    commit(change).await?;
+    let sentence = format!("user {name} is {}", status.as_str());
+    let affected = if status == Status::Disabled { Affected::User(name) } else { Affected::Nobody };
+    Ok(Done::said(sentence, affected))
+}
+
+pub(super) async fn remove(store: &Store, name: UserName) -> Result<Done> {
+    let (_, found) = user(store, &name).await?;
+    let mut change = store.change().await?;
+    store.remove_user(&mut change, found.id).await?;
+    commit(change).await?;
+    Ok(Done::said(format!("user {name} is removed"), Affected::User(name)))
+}

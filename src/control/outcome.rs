@@ -1,0 +1,116 @@
+//! What an operation comes to, as data: the command line makes tables of it, and `--json` prints it as it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{AccountName, HomePath, KeyId, Mode, RelPath, Services, Status, UserName};
+
+/// The result of an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Done; the sentence says what.
+    Done(String),
+    /// One account.
+    Account(AccountView),
+    /// Several.
+    Accounts(Vec<AccountView>),
+    /// One user.
+    User(UserView),
+    /// Several.
+    Users(Vec<UserView>),
+    /// A grant that was made.
+    Grant(GrantView),
+    /// Several.
+    Grants(Vec<GrantView>),
+    /// A key that was added.
+    Key(KeyView),
+    /// Several.
+    Keys(Vec<KeyView>),
+    /// Live sessions.
+    Sessions(Vec<SessionView>),
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Its name.
+    pub name: AccountName,
+    /// Owner of its files.
+    pub uid: u32,
+    /// Group of its files.
+    pub gid: u32,
+    /// Its tree.
+    pub home: HomePath,
+    /// Whether its users may log in.
+    pub status: Status,
+    /// How many users it has.
+    pub users: u32,
+}
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserView {
+    /// Its login name.
+    pub name: UserName,
+    /// Its account.
+    pub account: AccountName,
+    /// What it may open.
+    pub services: Services,
+    /// Whether it may log in.
+    pub status: Status,
+    /// What it may reach.
+    pub grants: Vec<GrantView>,
+    /// How many keys it has.
+    pub keys: u32,
+    /// Whether it has a password.
+    pub password: bool,
+}
+
+/// A grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantView {
+    /// Whose.
+    pub user: UserName,
+    /// Of which account.
+    pub account: AccountName,
+    /// Below the account's home.
+    pub path: RelPath,
+    /// Its rights.
+    pub mode: Mode,
+}
+
+/// A public key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// Its number, by which it can be removed.
+    pub id: KeyId,
+    /// Whose.
+    pub user: UserName,
+    /// As `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    /// `ssh-ed25519`, `ssh-rsa`, ...
+    pub algorithm: String,
+    /// The comment it came with.
+    pub label: String,
+}
+
+/// A live session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// Number of its connection.
+    pub conn: u64,
+    /// Its user.
+    pub user: UserName,
+    /// Its account.
+    pub account: AccountName,
+    /// The client's address and port.
+    pub peer: String,
+    /// Fingerprint of the key it logged in with; absent for a password.
+    pub fingerprint: Option<String>,
+    /// Its process.
+    pub pid: u32,
+    /// User id of its process.
+    pub uid: u32,
+    /// When it logged in, in seconds since 1970.
+    pub since: i64,
+}

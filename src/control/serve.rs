@@ -1,0 +1,188 @@
+//! Control while a node runs: questions of the monitor, and the admin socket.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::operation::{self, Affected, Operation, OperationError};
+use super::outcome::Outcome;
+use super::passwords::Judge;
+use super::sessions::Sessions;
+use super::store::{Known, Store, StoreError};
+use super::{Error, admin_socket};
+use crate::config::ControlSettings;
+use crate::domain::{Claim, ConnId, Facts, Grant, Mode, Proof, Shown, Status};
+use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
+
+/// Everything that the tasks of control share.
+pub(super) struct Control {
+    store: Store,
+    judge: Judge,
+    monitor: AsyncLink,
+    sessions: Mutex<Sessions>,
+}
+
+/// Serves until the monitor is gone. Called in a process that has given up every privilege.
+pub fn serve(settings: &ControlSettings, link: Link) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        // Passwords are hashed there; nothing else waits for it.
+        .max_blocking_threads(settings.max_hashing.max(1) + 1)
+        .build()
+        .map_err(Error::Runtime)?;
+    runtime.block_on(run(settings, link))
+}
+
+async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
+    let store = Store::open(&settings.paths.database()).await?;
+    let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
+    let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
+    let admin = admin_socket::bind(&settings.paths.admin_socket())?;
+    let control = Arc::new(Control { store, judge, monitor, sessions: Mutex::default() });
+    control.monitor.send(&FromControl::Ready).await?;
+    let operators = tokio::spawn(admin_socket::listen(admin, control.clone()));
+    let ended = listen(&control).await;
+    operators.abort();
+    ended
+}
+
+async fn listen(control: &Arc<Control>) -> Result<(), Error> {
+    loop {
+        match control.monitor.recv::<ToControl>().await {
+            // One task a question: a password that is being judged holds up nobody. There are at most as many as
+            // clients that are logging in, which the monitor bounds.
+            Ok(received) => drop(tokio::spawn(control.clone().hear(received.message))),
+            Err(LinkError::Gone) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+impl Control {
+    async fn hear(self: Arc<Self>, message: ToControl) {
+        let told = match message {
+            ToControl::Ask { ticket, question } => self.answer(ticket, question).await,
+            ToControl::Opened(record) => self.opened(record).await,
+            ToControl::Closed { conn } => {
+                self.sessions().closed(conn);
+                Ok(())
+            }
+        };
+        if let Err(error) = told {
+            tracing::error!(%error, "the monitor cannot be told");
+        }
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(&self, ticket: u64, question: Question) -> Result<(), LinkError> {
+        let answer = match self.facts(question).await {
+            Ok(facts) => FromControl::Answer { ticket, facts },
+            Err(error) => {
+                tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "facts cannot be had");
+                FromControl::Unable { ticket }
+            }
+        };
+        self.monitor.send(&answer).await
+    }
+
+    async fn facts(&self, question: Question) -> Result<Option<Facts>, OperationError> {
+        match question {
+            Question::Probe { user, key } | Question::Claim(Claim { user, proof: Proof::Key(key) }) => {
+                let Some(known) = self.store.known(&user).await? else { return Ok(None) };
+                let shown = self.store.shown_key(&known.user, &key).await?;
+                Ok(Some(facts(known, shown)))
+            }
+            Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
+                let known = self.store.known(&user).await?;
+                let stored = match &known {
+                    Some(known) => self.store.password(known.user.id).await?,
+                    None => None,
+                };
+                // Also for nobody, so that nobody takes as long as somebody.
+                let is_right = self.judge.is_right(secret, stored).await?;
+                let shown = if is_right { Shown::RightPassword } else { Shown::WrongPassword };
+                Ok(known.map(|known| facts(known, shown)))
+            }
+        }
+    }
+
+    /// A session began on facts that are some milliseconds old; what was withdrawn meanwhile ends it.
+    async fn opened(&self, record: SessionRecord) -> Result<(), LinkError> {
+        let conn = record.conn;
+        self.sessions().opened(record.clone());
+        match self.still_holds(&record).await {
+            Ok(true) => Ok(()),
+            Ok(false) => self.end(vec![conn], EndReason::Revoked).await,
+            Err(error) => {
+                tracing::error!(%error, %conn, "a session cannot be checked again and goes on");
+                Ok(())
+            }
+        }
+    }
+
+    async fn still_holds(&self, record: &SessionRecord) -> Result<bool, StoreError> {
+        let Some((account, user)) = self.store.user(record.user.as_str()).await? else { return Ok(false) };
+        let has_key = match &record.fingerprint {
+            Some(key) => self.store.keys(user.id).await?.iter().any(|k| k.fingerprint == *key),
+            None => self.store.password(user.id).await?.is_some(),
+        };
+        let grants = self.store.grants(user.id).await?;
+        let is_active = account.status == Status::Active && user.status == Status::Active;
+        Ok(is_active && has_key && account.name == record.account && covers(&grants, &record.grants))
+    }
+
+    /// Tells the monitor to end sessions.
+    pub(super) async fn end(&self, conns: Vec<ConnId>, reason: EndReason) -> Result<(), LinkError> {
+        if conns.is_empty() {
+            return Ok(());
+        }
+        self.monitor.send(&FromControl::End { conns, reason }).await
+    }
+
+    /// Does what an operator asks, and ends the sessions that lose the ground by it before answering.
+    pub(super) async fn operate(&self, operation: Operation) -> Result<Outcome, String> {
+        let done = match operation {
+            Operation::SessionList => return Ok(Outcome::Sessions(self.sessions().list())),
+            Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
+            operation => operation::apply(&self.store, operation).await.map_err(|e| sentence(&e))?,
+        };
+        let conns = self.sessions().affected(&done.affected);
+        if done.affected != Affected::Nobody {
+            tracing::info!(affected = ?done.affected, sessions = conns.len(), "access withdrawn");
+        }
+        self.end(conns, EndReason::Revoked).await.map_err(|e| e.to_string())?;
+        Ok(done.outcome)
+    }
+
+    async fn kill(&self, conn: u64) -> Result<Outcome, OperationError> {
+        if !self.sessions().contains(ConnId(conn)) {
+            return Err(OperationError::NoSession { conn });
+        }
+        match self.end(vec![ConnId(conn)], EndReason::Killed).await {
+            Ok(()) => Ok(Outcome::Done(format!("session {conn} is being ended"))),
+            Err(_) => Err(OperationError::NotRunning),
+        }
+    }
+}
+
+/// Whether everything that was attached is still granted, with no less right.
+fn covers(granted: &[Grant], attached: &[Grant]) -> bool {
+    attached.iter().all(|a| granted.iter().any(|g| g.path == a.path && (g.mode == a.mode || g.mode == Mode::Rw)))
+}
+
+fn facts(known: Known, shown: Shown) -> Facts {
+    Facts { account: known.account, user: known.user, grants: known.grants, shown }
+}
+
+/// An error with its causes, for an operator.
+pub(super) fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,106 @@
+//! The database. The only place with SQL; queries are written so that SQLite and PostgreSQL read them alike.
+//!
+//! Trusts what it stored itself, but checks it again on the way out: a row that does not parse is an error, not a guess.
+
+mod accounts;
+mod facts;
+mod grants;
+mod keys;
+mod users;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+pub(super) use facts::Known;
+pub(super) use keys::StoredKey;
+
+/// Why the database cannot be used. The text says what to do where something can be done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be opened.
+    #[error("open the database {}", path.display())]
+    Open {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        source: sqlx::Error,
+    },
+    /// It is not of a version that we know.
+    #[error("bring the database up to date; was it made by a newer release?")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// A query failed.
+    #[error("ask the database")]
+    Query(#[from] sqlx::Error),
+    /// A row holds what was never written by us.
+    #[error("the database holds a {what} that makes no sense: {text:?}")]
+    Row {
+        /// What it should be.
+        what: &'static str,
+        /// What it is.
+        text: String,
+    },
+}
+
+/// An open database.
+#[derive(Debug, Clone)]
+pub(super) struct Store {
+    pool: SqlitePool,
+}
+
+/// A change that is made as a whole or not at all.
+pub(super) type Change = Transaction<'static, Sqlite>;
+
+impl Store {
+    /// Opens the database, making it and bringing it up to date as needed.
+    pub(super) async fn open(path: &Path) -> Result<Store, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // With a write-ahead log this loses no committed change when a process dies, and none that is older than
+            // the last checkpoint when the power goes; FULL loses neither, and changes are rare.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(5));
+        let opened = SqlitePoolOptions::new().max_connections(4).connect_with(options).await;
+        let pool = opened.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        sqlx::migrate!("src/control/store/migrations").run(&pool).await.map_err(StoreError::Migrate)?;
+        Ok(Store { pool })
+    }
+
+    /// Begins a change.
+    pub(super) async fn change(&self) -> Result<Change, StoreError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// Waits until everything is written, and closes.
+    pub(super) async fn close(self) {
+        self.pool.close().await;
+    }
+}
+
+fn now() -> i64 {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+/// Reads a column back into the type it was written from.
+fn parse<T: std::str::FromStr>(what: &'static str, text: String) -> Result<T, StoreError> {
+    text.parse().map_err(|_| StoreError::Row { what, text })
+}
+
+fn status(text: String) -> Result<crate::domain::Status, StoreError> {
+    use crate::domain::Status;
+    match text.as_str() {
+        "active" => Ok(Status::Active),
+        "disabled" => Ok(Status::Disabled),
+        _ => Err(StoreError::Row { what: "status", text }),
+    }
+}
+
+fn id_number(number: i64) -> Result<u32, StoreError> {
+    u32::try_from(number).map_err(|_| StoreError::Row { what: "user id", text: number.to_string() })
+}

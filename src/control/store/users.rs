@@ -1,0 +1,138 @@
+//! Rows of users and their passwords.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Change, Store, StoreError, id_number, now, parse, status};
+use crate::control::outcome::UserView;
+use crate::domain::{AccountFacts, AccountId, AccountName, Services, Status, UserFacts, UserId, UserName};
+
+impl Store {
+    /// Adds a user to an account.
+    pub(crate) async fn add_user(
+        &self,
+        change: &mut Change,
+        account: AccountId,
+        name: &UserName,
+        services: Services,
+    ) -> Result<(), StoreError> {
+        sqlx::query("INSERT INTO users (account, name, services, status, created) VALUES ($1, $2, $3, $4, $5)")
+            .bind(account.0)
+            .bind(name.as_str())
+            .bind(services.to_string())
+            .bind(Status::Active.as_str())
+            .bind(now())
+            .execute(&mut **change)
+            .await?;
+        Ok(())
+    }
+
+    /// One user with its account.
+    pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
+        let row = sqlx::query(
+            "SELECT u.id, u.name, u.services, u.status, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
+             a.home, a.status AS account_status FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
+        )
+        .bind(name)
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| Ok((account_of(&row)?, facts(&row)?))).transpose()
+    }
+
+    /// All users, or those of one account, by name. Their grants are left out.
+    pub(crate) async fn users(&self, account: Option<&AccountName>) -> Result<Vec<UserView>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT u.name, a.name AS account_name, u.services, u.status, \
+             (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
+             (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
+             FROM users u JOIN accounts a ON a.id = u.account WHERE ($1 = '' OR a.name = $1) ORDER BY u.name",
+        )
+        .bind(account.map_or("", AccountName::as_str))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(view).collect()
+    }
+
+    /// Names of all users, for "did you mean".
+    pub(crate) async fn user_names(&self) -> Result<Vec<String>, StoreError> {
+        Ok(sqlx::query_scalar("SELECT name FROM users ORDER BY name").fetch_all(&self.pool).await?)
+    }
+
+    /// Removes a user with its grants and credentials.
+    pub(crate) async fn remove_user(&self, change: &mut Change, id: UserId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM users WHERE id = $1").bind(id.0).execute(&mut **change).await?;
+        Ok(())
+    }
+
+    /// Lets a user log in, or not.
+    pub(crate) async fn set_user_status(
+        &self,
+        change: &mut Change,
+        id: UserId,
+        status: Status,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE users SET status = $1 WHERE id = $2")
+            .bind(status.as_str())
+            .bind(id.0)
+            .execute(&mut **change)
+            .await?;
+        Ok(())
+    }
+
+    /// Keeps the hash of a password, or forgets it.
+    pub(crate) async fn set_password(
+        &self,
+        change: &mut Change,
+        id: UserId,
+        hash: Option<&str>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM passwords WHERE login = $1").bind(id.0).execute(&mut **change).await?;
+        if let Some(hash) = hash {
+            sqlx::query("INSERT INTO passwords (login, hash, changed) VALUES ($1, $2, $3)")
+                .bind(id.0)
+                .bind(hash)
+                .bind(now())
+                .execute(&mut **change)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// The hash of a user's password.
+    pub(crate) async fn password(&self, id: UserId) -> Result<Option<String>, StoreError> {
+        let hash = sqlx::query_scalar("SELECT hash FROM passwords WHERE login = $1").bind(id.0);
+        Ok(hash.fetch_optional(&self.pool).await?)
+    }
+}
+
+fn facts(row: &SqliteRow) -> Result<UserFacts, StoreError> {
+    Ok(UserFacts {
+        id: UserId(row.try_get("id")?),
+        name: parse("user name", row.try_get("name")?)?,
+        status: status(row.try_get("status")?)?,
+        services: parse("list of services", row.try_get("services")?)?,
+    })
+}
+
+fn account_of(row: &SqliteRow) -> Result<AccountFacts, StoreError> {
+    Ok(AccountFacts {
+        id: AccountId(row.try_get("account_id")?),
+        name: parse("account name", row.try_get("account_name")?)?,
+        uid: id_number(row.try_get("uid")?)?,
+        gid: id_number(row.try_get("gid")?)?,
+        home: parse("home", row.try_get("home")?)?,
+        status: status(row.try_get("account_status")?)?,
+    })
+}
+
+fn view(row: &SqliteRow) -> Result<UserView, StoreError> {
+    Ok(UserView {
+        name: parse("user name", row.try_get("name")?)?,
+        account: parse("account name", row.try_get("account_name")?)?,
+        services: parse("list of services", row.try_get("services")?)?,
+        status: status(row.try_get("status")?)?,
+        grants: Vec::new(),
+        keys: id_number(row.try_get("key_count")?)?,
+        password: row.try_get::<i64, _>("password_count")? > 0,
+    })
+}
