@@ -29,6 +29,9 @@ impl Root {
     ///
     /// The answer is a text and holds no promise: whoever uses it has it resolved again, by the kernel.
     pub fn real_path(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        if path.len() > LONGEST {
+            return Err(Error::new(Reason::NameTooLong));
+        }
         let mut done: Vec<u8> = Vec::new();
         let mut left: VecDeque<Vec<u8>> = components(path);
         let mut links = 0;

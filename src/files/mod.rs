@@ -13,6 +13,8 @@ mod error;
 mod link;
 mod list;
 mod open;
+#[cfg(test)]
+mod race;
 mod remove;
 mod rename;
 mod resolve;

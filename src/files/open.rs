@@ -97,9 +97,6 @@ impl File {
     /// Reads into the spare room of `buffer` behind what it holds, at most `most` bytes; says how many came. None at
     /// the end of the file.
     pub fn read_at(&self, offset: u64, buffer: &mut Vec<u8>, most: usize) -> Result<usize, Error> {
-        if offset > i64::MAX.unsigned_abs() {
-            return Ok(0);
-        }
         Ok(rustix::io::retry_on_intr(|| sys::append_at(&self.fd, offset, buffer, most))?)
     }
 
