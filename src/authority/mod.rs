@@ -160,20 +160,20 @@ mod tests {
 
     #[test]
     fn a_verdict_on_something_else_proves_nothing() {
-        assert_eq!(decide(&key(), Some(&facts(Shown::RightPassword))).unwrap_err(), Denial::Mismatch);
-        assert_eq!(decide(&password(), Some(&facts(known_key()))).unwrap_err(), Denial::Mismatch);
-        assert_eq!(decide(&password(), Some(&facts(Shown::UnknownKey))).unwrap_err(), Denial::Mismatch);
+        assert_eq!(decide(&key(), Some(&facts(Shown::RightPassword))).expect_err("denied"), Denial::Mismatch);
+        assert_eq!(decide(&password(), Some(&facts(known_key()))).expect_err("denied"), Denial::Mismatch);
+        assert_eq!(decide(&password(), Some(&facts(Shown::UnknownKey))).expect_err("denied"), Denial::Mismatch);
     }
 
     #[test]
     fn nobody_and_the_disabled_are_denied_whatever_they_show() {
-        assert_eq!(decide(&key(), None).unwrap_err(), Denial::UnknownUser);
+        assert_eq!(decide(&key(), None).expect_err("denied"), Denial::UnknownUser);
         let mut disabled = facts(known_key());
         disabled.user.status = Status::Disabled;
-        assert_eq!(decide(&key(), Some(&disabled)).unwrap_err(), Denial::UserDisabled);
+        assert_eq!(decide(&key(), Some(&disabled)).expect_err("denied"), Denial::UserDisabled);
         assert!(!worth_a_signature(Some(&disabled)));
         let mut closed = facts(Shown::RightPassword);
         closed.account.status = Status::Disabled;
-        assert_eq!(decide(&password(), Some(&closed)).unwrap_err(), Denial::AccountDisabled);
+        assert_eq!(decide(&password(), Some(&closed)).expect_err("denied"), Denial::AccountDisabled);
     }
 }

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn nothing_granted_and_clashing_names_are_told() {
-        assert_eq!(rooted(vec![]).unwrap_err(), Unserved::NoGrant);
+        assert_eq!(rooted(vec![]).expect_err("nothing to serve"), Unserved::NoGrant);
         assert!(matches!(rooted(vec![grant("a/x"), grant("b/x")]), Err(Unserved::Clash { .. })));
     }
 }
