@@ -42,7 +42,7 @@ pub fn owner_map(owner: (u32, u32), cell: (u32, u32)) -> Result<OwnedFd, Error> 
 fn hold() -> ! {
     // Killed by the parent; should the parent die first, nothing of ours may linger, so a bound is set.
     std::thread::sleep(std::time::Duration::from_secs(30));
-    std::process::exit(0)
+    sys::exit_now(0)
 }
 
 fn fill(pid: u32, owner: (u32, u32), cell: (u32, u32)) -> Result<OwnedFd, Error> {

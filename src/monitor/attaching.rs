@@ -39,8 +39,9 @@ impl Helper {
         let (ours, theirs) = Link::pair()?;
         match sys::fork(CloneFlags::NONE).map_err(|source| Error::Fork { source })? {
             Forked::Child => {
+                super::children::call_process(c"enclos-attach");
                 let code = help(plan, namespace, map.as_deref(), &theirs);
-                std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 })
+                sys::exit_now(u8::from(code != ExitCode::SUCCESS))
             }
             Forked::Parent { pidfd, .. } => Ok(Helper { link: ours, pidfd, deadline: now + PATIENCE }),
         }

@@ -1,6 +1,7 @@
 //! The two long-lived children: how they are forked, what they keep, and when they are forked again.
 
 use std::collections::VecDeque;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -36,10 +37,10 @@ pub(super) struct Child<M> {
 
 impl<M: Serialize> Child<M> {
     /// Forks a process that runs `role` with its end of a new channel and nothing else of ours but standard error.
-    pub(super) fn fork(role: impl FnOnce(Link) -> ExitCode) -> Result<Child<M>, Error> {
+    pub(super) fn fork(name: &CStr, role: impl FnOnce(Link) -> ExitCode) -> Result<Child<M>, Error> {
         let (ours, theirs) = Link::pair()?;
         match sys::fork(CloneFlags::NONE).map_err(|source| Error::Fork { source })? {
-            Forked::Child => begin(theirs, role),
+            Forked::Child => begin(name, theirs, role),
             Forked::Parent { pidfd, .. } => Ok(Child { pidfd, link: ours, ready: false, waiting: VecDeque::new() }),
         }
     }
@@ -104,13 +105,21 @@ pub(super) fn reap(pidfd: &OwnedFd) -> Option<String> {
     }
 }
 
+/// Gives this process a name of its own in `ps` and `top`. It is for people, so a refusal changes nothing.
+pub(super) fn call_process(name: &CStr) {
+    if let Err(errno) = rustix::thread::set_name(name) {
+        tracing::debug!(%errno, "a process keeps its name");
+    }
+}
+
 /// The first steps of every forked role. Never returns, so nothing inherited is dropped.
-fn begin(link: Link, role: impl FnOnce(Link) -> ExitCode) -> ! {
+fn begin(name: &CStr, link: Link, role: impl FnOnce(Link) -> ExitCode) -> ! {
+    call_process(name);
     let code = match keep_only(link) {
         Ok(link) => role(link),
         Err(_) => ExitCode::FAILURE,
     };
-    std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 })
+    sys::exit_now(u8::from(code != ExitCode::SUCCESS))
 }
 
 fn keep_only(link: Link) -> Result<Link, Errno> {

@@ -441,7 +441,7 @@ impl<'a> Node<'a> {
 
     fn fork_zygote(&mut self) -> Result<(), Error> {
         let (privilege, sessions) = (self.privilege, self.roles.sessions);
-        let child = Child::fork(|link| {
+        let child = Child::fork(c"enclos-zygote", |link| {
             let code = zygote::serve(&link, privilege, sessions);
             if let Err(error) = &code {
                 tracing::error!(error = %Chain(error), "the session zygote ended");
@@ -512,7 +512,7 @@ impl<'a> Node<'a> {
         let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
         let role = self.roles.control;
         let (database, run) = (self.settings.paths.database_dir(), self.settings.paths.run_dir());
-        let child = Child::fork(|link| match cell::keep_for_control(ids, &[&database, &run]) {
+        let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &[&database, &run]) {
             Ok(()) => role(link),
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "control could not drop its privileges");

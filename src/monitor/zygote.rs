@@ -51,6 +51,7 @@ fn give_birth(
 
 /// The whole life of a session. It never returns, so nothing that it inherited is ever dropped.
 fn live(zygote: &Zygote, main: &SessionMain, uid: u32, channel: OwnedFd) -> ! {
+    super::children::call_process(c"enclos-session");
     let link = Link::from_fd(channel);
     let confined = introduce(zygote, &link).and_then(|()| {
         let kept = cell::confine_newborn(&zygote.newborn(uid), link.into_fd())?;
@@ -61,7 +62,7 @@ fn live(zygote: &Zygote, main: &SessionMain, uid: u32, channel: OwnedFd) -> ! {
         // The channel may be closed by now; the monitor then sees only that the session ended.
         Err(_) => ExitCode::from(71),
     };
-    std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 })
+    sys::exit_now(u8::from(code != ExitCode::SUCCESS))
 }
 
 fn introduce(zygote: &Zygote, link: &Link) -> Result<(), Error> {

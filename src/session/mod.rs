@@ -43,6 +43,12 @@ pub enum Error {
     /// The view could not be closed behind its grants.
     #[error(transparent)]
     Confine(#[from] cell::Error),
+    /// The system gave no random numbers.
+    #[error("get random numbers from the system: {0}")]
+    Random(String),
+    /// The warm-up of the zygote failed: no session would fare better.
+    #[error("shake hands with ourselves: {0}")]
+    WarmUp(String),
     /// The runtime could not be started.
     #[error("start the runtime")]
     Runtime(#[source] std::io::Error),
@@ -66,6 +72,7 @@ pub struct Prepared {
 /// Loads the host keys from `keys` and sets up the SSH library.
 pub fn prepare(settings: &SessionSettings, keys: &Path) -> Result<Prepared, Error> {
     let transport = Transport::new(settings, host_keys::load(keys)?);
+    transport.warm_up()?;
     Ok(Prepared { transport, umask: settings.umask, view: cell::VIEW.into(), confine: cell::confine_to_view })
 }
 
@@ -77,6 +84,8 @@ impl Prepared {
 
     /// The whole life of a session: wait for a connection, serve it, end.
     pub fn serve(&self, link: Link) -> Result<(), Error> {
+        // Whatever random numbers the zygote or its parents ever drew: this process draws others than its siblings.
+        rand::rng().reseed().map_err(|e| Error::Random(e.to_string()))?;
         link.send(&FromSession::Ready, None)?;
         let Some((socket, link)) = await_connection(link)? else { return Ok(()) };
         // One thread: the pool of unborn sessions costs a fork each, and no lock is ever shared.

@@ -3,6 +3,8 @@
 //! Owns: its configuration, and the adapter between its callbacks and ours. Every callback that wants an answer gets
 //! one: the library sends none by itself (and an unanswered request hangs its client).
 
+mod warm_up;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +102,21 @@ impl Transport {
             ..server::Config::default()
         };
         Transport { config: Arc::new(config) }
+    }
+
+    /// Shakes hands with itself once, so that what the cryptography works out at its first use (which instructions the
+    /// processor has, tables) is there before sessions are forked, and is shared by them.
+    ///
+    /// It happens on a thread that has ended when this returns: a fork needs a process with one thread, and what a thread
+    /// keeps for itself, the state of its random numbers above all, ends with it.
+    pub(super) fn warm_up(&self) -> Result<(), Error> {
+        let config = self.config.clone();
+        let failed = |e: &dyn std::fmt::Display| Error::WarmUp(e.to_string());
+        let thread = std::thread::Builder::new().spawn(move || warm_up::handshake(config)).map_err(|e| failed(&e))?;
+        match thread.join() {
+            Ok(shaken) => shaken.map_err(|e| failed(&e)),
+            Err(_) => Err(failed(&"it panicked")),
+        }
     }
 
     /// Begins to speak SSH on a connected socket.

@@ -7,6 +7,7 @@
 mod append;
 mod clone;
 mod descriptors;
+mod exit;
 mod fchmodat2;
 mod heap;
 mod landlock_abi;
@@ -17,6 +18,7 @@ mod signals;
 pub use append::append_at;
 pub use clone::{CloneFlags, Forked, fork};
 pub use descriptors::{close_from, place_at};
+pub use exit::exit_now;
 pub use fchmodat2::set_mode;
 pub use heap::{prepare_heap, trim_heap};
 pub use landlock_abi::landlock_abi;

@@ -128,7 +128,9 @@ impl Link {
     }
 
     fn receive<M: DeserializeOwned>(&self, flags: RecvFlags) -> Result<Received<M>, LinkError> {
-        let mut bytes = vec![0_u8; Self::LONGEST];
+        // Asking for the length first costs a call and saves a buffer of the longest size each time.
+        let length = self.next_length(flags)?;
+        let mut bytes = vec![0_u8; length];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let got = rustix::io::retry_on_intr(|| {
@@ -142,9 +144,6 @@ impl Link {
             })
             .flatten()
             .collect();
-        if got.bytes == 0 {
-            return Err(LinkError::Gone);
-        }
         if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
             return Err(LinkError::Long);
         }
@@ -152,6 +151,17 @@ impl Link {
         bytes.zeroize();
         let message = decoded.ok_or(LinkError::Malformed)?;
         Ok(Received { message, fd: fds.pop() })
+    }
+
+    /// Length of the message that is received next, which stays where it is. A socket whose peer is gone has none.
+    fn next_length(&self, flags: RecvFlags) -> Result<usize, LinkError> {
+        let look = flags.difference(RecvFlags::CMSG_CLOEXEC) | RecvFlags::PEEK | RecvFlags::TRUNC;
+        let (_, length) = rustix::io::retry_on_intr(|| rustix::net::recv(&self.socket, &mut [0_u8; 0], look))?;
+        match length {
+            0 => Err(LinkError::Gone),
+            length if length > Self::LONGEST => Err(LinkError::Long),
+            length => Ok(length),
+        }
     }
 }
 

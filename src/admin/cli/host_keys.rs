@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rand::rand_core::UnwrapErr;
+use rand::rngs::SysRng;
 use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
 
 use super::{CommandError, Result};
@@ -70,7 +72,8 @@ pub(super) fn make_first(directory: &Path) -> Result<()> {
 
 /// Writes a new private key, readable by its owner only, and the public one beside it with `.pub`.
 pub(super) fn write_pair(path: &Path, algorithm: Algorithm, comment: &str) -> Result<()> {
-    let mut key = PrivateKey::random(&mut rand::rng(), algorithm)?;
+    // From the system and not from the generator of this thread, whose state every process forked later would share.
+    let mut key = PrivateKey::random(&mut UnwrapErr(SysRng), algorithm)?;
     key.set_comment(comment);
     write(path.to_owned(), 0o600, key.to_openssh(LineEnding::LF)?.as_bytes())?;
     let public = format!("{}\n", key.public_key().to_openssh()?);

@@ -32,7 +32,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 /// Builds a cell and says which layers hold.
 pub(super) fn layers(privilege: Privilege, settings: &MonitorSettings) -> Result<Vec<LayerReport>, Error> {
     let place = Place::make(privilege, settings)?;
-    let zygote: Child<()> = Child::fork(|link| run_zygote(&link, privilege))?;
+    let zygote: Child<()> = Child::fork(c"enclos-trial", |link| run_zygote(&link, privilege))?;
     let seen = look(&zygote, &place, privilege, settings);
     // The trial session ends with the zygote's link or by its own; the zygote is ended here.
     zygote.kill().map_err(super::system("end the trial"))?;
