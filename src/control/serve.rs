@@ -9,7 +9,7 @@ use super::sessions::Sessions;
 use super::store::{Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::config::ControlSettings;
-use crate::domain::{Claim, ConnId, Facts, Grant, Mode, Proof, Shown, Status};
+use crate::domain::{Claim, ClaimedName, ConnId, Facts, Grant, Mode, Proof, Shown, Status};
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
 /// Everything that the tasks of control share.
@@ -89,16 +89,15 @@ impl Control {
     async fn facts(&self, question: Question) -> Result<Option<Facts>, OperationError> {
         match question {
             Question::Probe { user, key } | Question::Claim(Claim { user, proof: Proof::Key(key) }) => {
-                let Some(known) = self.store.known(&user).await? else { return Ok(None) };
-                let shown = self.store.shown_key(&known.user, &key).await?;
-                Ok(Some(facts(known, shown)))
+                let known = self.store.known(&user, Some(&key)).await?;
+                Ok(known.map(|mut known| {
+                    let shown = known.key.take().map_or(Shown::UnknownKey, Shown::Key);
+                    facts(known, shown)
+                }))
             }
             Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
-                let known = self.store.known(&user).await?;
-                let stored = match &known {
-                    Some(known) => self.store.password(known.user.id).await?,
-                    None => None,
-                };
+                let known = self.store.known(&user, None).await?;
+                let stored = known.as_ref().and_then(|known| known.password.clone());
                 // Also for nobody, so that nobody takes as long as somebody.
                 let is_right = self.judge.is_right(secret, stored).await?;
                 let shown = if is_right { Shown::RightPassword } else { Shown::WrongPassword };
@@ -122,14 +121,11 @@ impl Control {
     }
 
     async fn still_holds(&self, record: &SessionRecord) -> Result<bool, StoreError> {
-        let Some((account, user)) = self.store.user(record.user.as_str()).await? else { return Ok(false) };
-        let has_key = match &record.fingerprint {
-            Some(key) => self.store.keys(user.id).await?.iter().any(|k| k.fingerprint == *key),
-            None => self.store.password(user.id).await?.is_some(),
-        };
-        let grants = self.store.grants(user.id).await?;
-        let is_active = account.status == Status::Active && user.status == Status::Active;
-        Ok(is_active && has_key && account.name == record.account && covers(&grants, &record.grants))
+        let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(false) };
+        let Some(known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(false) };
+        let is_active = known.account.status == Status::Active && known.user.status == Status::Active;
+        let has_credential = if record.key.is_some() { known.key.is_some() } else { known.password.is_some() };
+        Ok(is_active && has_credential && known.account.name == record.account && covers(&known.grants, &record.grants))
     }
 
     /// Tells the monitor to end sessions.

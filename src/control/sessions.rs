@@ -69,6 +69,7 @@ mod tests {
             user: user.parse().expect("a name"),
             grants: Vec::new(),
             peer: "127.0.0.1:1".parse().expect("an address"),
+            key: None,
             fingerprint: key.map(str::to_owned),
             pid: 1,
             uid: 1,

@@ -10,7 +10,7 @@ use super::Error;
 use super::attaching::Helper;
 use super::node::{Chain, Node};
 use super::poll::Token;
-use super::sessions::{Asked, Phase, Waits};
+use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
 use crate::authority::{self, Denial, Principal};
 use crate::cell::{Fault, Plan};
@@ -26,8 +26,21 @@ impl Node<'_> {
 
     /// A captured caller may lie here about a key (the signature was checked in its process), never about a password.
     pub(super) fn ask_about_claim(&mut self, slot: u32, claim: Claim) -> Result<(), Error> {
-        self.ask(slot, Asked::Claim(Box::new(claim)));
-        Ok(())
+        let probed = self.sessions.get(slot).and_then(|s| s.probed.take());
+        match probed.filter(|p| p.is_about(&claim, Instant::now())) {
+            Some(probed) => self.decide(slot, &claim, Some(&probed.facts)),
+            None => {
+                self.ask(slot, Asked::Claim(Box::new(claim)));
+                Ok(())
+            }
+        }
+    }
+
+    fn decide(&mut self, slot: u32, claim: &Claim, facts: Option<&Facts>) -> Result<(), Error> {
+        match authority::decide(&claim.proof, facts) {
+            Ok(principal) => self.grant(slot, principal, &claim.proof),
+            Err(denial) => self.deny(slot, claim, denial),
+        }
     }
 
     fn ask(&mut self, slot: u32, asked: Asked) {
@@ -71,17 +84,17 @@ impl Node<'_> {
     }
 
     /// Control has answered.
-    pub(super) fn answer(&mut self, ticket: u64, facts: Option<&Facts>) -> Result<(), Error> {
+    pub(super) fn answer(&mut self, ticket: u64, facts: Option<Facts>) -> Result<(), Error> {
         match self.redeem(ticket) {
             None => Ok(()),
-            Some((slot, Asked::Probe(_))) => {
-                let worth_a_signature = authority::worth_a_signature(facts);
+            Some((slot, Asked::Probe(question))) => {
+                let worth_a_signature = authority::worth_a_signature(facts.as_ref());
+                if let (Some(session), Some(facts), true) = (self.sessions.get(slot), facts, worth_a_signature) {
+                    session.probed = Probed::keep(question, facts, Instant::now());
+                }
                 self.tell_session(slot, &ToSession::Probed { worth_a_signature })
             }
-            Some((slot, Asked::Claim(claim))) => match authority::decide(&claim.proof, facts) {
-                Ok(principal) => self.grant(slot, principal),
-                Err(denial) => self.deny(slot, &claim, denial),
-            },
+            Some((slot, Asked::Claim(claim))) => self.decide(slot, &claim, facts.as_ref()),
         }
     }
 
@@ -108,7 +121,10 @@ impl Node<'_> {
     }
 
     /// Believed: from here the session waits for its grants.
-    fn grant(&mut self, slot: u32, principal: Principal) -> Result<(), Error> {
+    fn grant(&mut self, slot: u32, principal: Principal, proof: &Proof) -> Result<(), Error> {
+        if let (Some(session), Proof::Key(key)) = (self.sessions.get(slot), proof) {
+            session.key = Some(key.clone());
+        }
         let Some(uid) = self.sessions.get(slot).map(|s| s.uid) else { return Ok(()) };
         let plan = match Plan::for_session(&principal, self.privilege, uid) {
             Ok(plan) => plan,
@@ -213,6 +229,7 @@ impl Node<'_> {
             user: principal.user().clone(),
             grants: principal.grants().to_vec(),
             peer: peer.address,
+            key: session.key.take(),
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),
             pid: session.process.as_ref().map_or(0, |(pid, _)| *pid),
             uid: session.uid,

@@ -540,7 +540,7 @@ impl<'a> Node<'a> {
         };
         match heard {
             FromControl::Ready => self.welcome_control(),
-            FromControl::Answer { ticket, facts } => return self.answer(ticket, facts.as_ref()),
+            FromControl::Answer { ticket, facts } => return self.answer(ticket, facts),
             FromControl::Unable { ticket } => return self.unable(ticket),
             FromControl::End { conns, reason } => self.end_connections(&conns, reason),
         }

@@ -15,7 +15,7 @@ use super::attaching::Helper;
 use crate::authority::Principal;
 use crate::cell::Plan;
 use crate::config::Ids;
-use crate::domain::Claim;
+use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof};
 use crate::wire::{FromSession, Link, Question, SessionRecord};
 
 /// Probes one connection may make: agents with many keys are common, 64 of them are not.
@@ -40,7 +40,40 @@ pub(super) struct Session {
     pub(super) link: Link,
     /// What it is doing.
     pub(super) phase: Phase,
+    /// What is known about the key that its client offered last.
+    pub(super) probed: Option<Probed>,
+    /// The key that its client has proven.
+    pub(super) key: Option<KeyBlob>,
     spent: Spent,
+}
+
+/// Facts about a key that was offered. The claim with that key mostly follows within milliseconds and is decided by the
+/// same facts, without asking again; control checks every login once more when it is told of it.
+#[derive(Debug)]
+pub(super) struct Probed {
+    user: ClaimedName,
+    key: KeyBlob,
+    /// What is known.
+    pub(super) facts: Facts,
+    until: Instant,
+}
+
+impl Probed {
+    /// How long they are good for: a signature takes less, unless a person has to touch a token.
+    const GOOD_FOR: Duration = Duration::from_secs(2);
+
+    /// Keeps what was answered to a probe.
+    pub(super) fn keep(question: Question, facts: Facts, now: Instant) -> Option<Probed> {
+        match question {
+            Question::Probe { user, key } => Some(Probed { user, key, facts, until: now + Self::GOOD_FOR }),
+            Question::Claim(_) => None,
+        }
+    }
+
+    /// Whether this is what a claim needs.
+    pub(super) fn is_about(&self, claim: &Claim, now: Instant) -> bool {
+        self.until > now && self.user == claim.user && matches!(&claim.proof, Proof::Key(key) if *key == self.key)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -139,7 +172,16 @@ impl Phase {
 impl Session {
     /// A session whose birth is being asked for.
     pub(super) fn unborn(uid: u32, link: Link) -> Session {
-        Session { uid, process: None, namespace: None, link, phase: Phase::Newborn, spent: Spent::default() }
+        Session {
+            uid,
+            process: None,
+            namespace: None,
+            link,
+            phase: Phase::Newborn,
+            probed: None,
+            key: None,
+            spent: Spent::default(),
+        }
     }
 
     /// Whether it may say this now; counts it.
@@ -263,7 +305,6 @@ pub(super) const GENERATION_MASK: u32 = 0x00ff_ffff;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ClaimedName, KeyBlob};
     use crate::wire::Event;
 
     fn probe() -> FromSession {

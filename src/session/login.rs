@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::monitor_link::MonitorLink;
 use super::{Confine, Error};
-use crate::cell;
 use crate::domain::{Claim, ClaimedName, KeyBlob, Proof, Secret};
 use crate::wire::{Event, FromSession, Granted, LinkError, ToSession};
 
@@ -115,31 +117,35 @@ impl Client {
     }
 }
 
-/// Counts what a client does, so that memory is given back when it pauses.
+/// Notes that a client does something, so that memory is given back when it pauses. An idle session wakes up for nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Activity {
-    counts: Arc<Counts>,
+    inner: Arc<Inner>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
-    now: AtomicU64,
-    at_last_look: AtomicU64,
-    at_last_tidying: AtomicU64,
+struct Inner {
+    count: AtomicU64,
+    begun: Notify,
 }
 
 impl Activity {
     /// Something was done.
     pub(super) fn note(&self) {
-        self.counts.now.fetch_add(1, Ordering::Relaxed);
+        if self.inner.count.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.inner.begun.notify_one();
+        }
     }
 
-    /// Called now and then: gives memory back once, when something was done and nothing since the last look.
-    pub(super) fn tidy(&self) {
-        let now = self.counts.now.load(Ordering::Relaxed);
-        let is_quiet = self.counts.at_last_look.swap(now, Ordering::Relaxed) == now;
-        if is_quiet && self.counts.at_last_tidying.swap(now, Ordering::Relaxed) != now {
-            cell::give_back_memory();
+    /// Waits until something was done and nothing more for a while.
+    pub(super) async fn pause(&self, quiet: Duration) {
+        self.inner.begun.notified().await;
+        loop {
+            let before = self.inner.count.load(Ordering::Relaxed);
+            tokio::time::sleep(quiet).await;
+            if self.inner.count.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                return;
+            }
         }
     }
 }

@@ -28,8 +28,8 @@ use transport::Transport;
 
 /// How long a connection that was told goodbye may take to hang up.
 const FAREWELL: Duration = Duration::from_millis(250);
-/// How often an idle session looks whether it has memory to give back.
-const TIDY: Duration = Duration::from_secs(2);
+/// A client that has done nothing for this long gets the memory of its last burst taken away.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// Why a session ended other than by its client or the monitor.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +101,6 @@ impl Prepared {
         let client = login::Client::new(monitor.clone(), self.view.clone(), self.umask, self.confine);
         let activity = client.activity();
         let mut running = self.transport.begin(socket, client).await?;
-        let mut tidy = tokio::time::interval(TIDY);
         loop {
             tokio::select! {
                 ended = running.ended() => return ended,
@@ -109,7 +108,7 @@ impl Prepared {
                     running.disconnect(reason.sentence()).await;
                     return tokio::time::timeout(FAREWELL, running.ended()).await.unwrap_or(Ok(()));
                 }
-                _ = tidy.tick() => activity.tidy(),
+                () = activity.pause(QUIET) => cell::give_back_memory(),
             }
         }
     }

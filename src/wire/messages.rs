@@ -212,7 +212,9 @@ pub struct SessionRecord {
     pub grants: Vec<Grant>,
     /// The client's address.
     pub peer: SocketAddr,
-    /// Fingerprint of the proven key; `None` for a password.
+    /// The proven key; `None` for a password.
+    pub key: Option<KeyBlob>,
+    /// Its fingerprint.
     pub fingerprint: Option<String>,
     /// Process id on the node.
     pub pid: u32,

@@ -10,7 +10,7 @@ use crate::domain::{Secret, UserName};
 pub(super) async fn add_key(store: &Store, name: UserName, text: &str) -> Result<Done> {
     let key = keys::parse(text)?;
     let (_, found) = user(store, &name).await?;
-    if store.key(found.id, &key.blob).await?.is_some() {
+    if store.keys(found.id).await?.iter().any(|k| k.fingerprint == key.fingerprint) {
         return Err(OperationError::KeyExists { user: name, fingerprint: key.fingerprint });
     }
     let mut change = store.change().await?;

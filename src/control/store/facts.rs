@@ -1,7 +1,11 @@
-//! Everything that bears on one claim.
+//! Everything that bears on one claim, in one query: a login waits for it.
 
-use super::{Store, StoreError};
-use crate::domain::{AccountFacts, ClaimedName, Grant, KeyBlob, Shown, UserFacts, UserName};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::users::{account_of, user_of};
+use super::{Store, StoreError, parse};
+use crate::domain::{AccountFacts, ClaimedName, Grant, GrantId, KeyBlob, KeyFacts, KeyId, UserFacts, UserName};
 
 /// A user that a claim names.
 #[derive(Debug, Clone)]
@@ -10,22 +14,52 @@ pub(crate) struct Known {
     pub account: AccountFacts,
     /// The user.
     pub user: UserFacts,
-    /// What it may reach.
+    /// What it may reach, in the order in which it was given.
     pub grants: Vec<Grant>,
+    /// The key that was asked about, if it is the user's.
+    pub key: Option<KeyFacts>,
+    /// The hash of the user's password.
+    pub password: Option<String>,
 }
 
-impl Store {
-    /// Who is behind a name. What is no name is nobody's, and takes the same query to find out.
-    pub(crate) async fn known(&self, name: &ClaimedName) -> Result<Option<Known>, StoreError> {
-        let is_name = name.as_unchecked_str().parse::<UserName>().is_ok();
-        let found = self.user(if is_name { name.as_unchecked_str() } else { "" }).await?;
-        let Some((account, user)) = found else { return Ok(None) };
-        let grants = self.grants(user.id).await?;
-        Ok(Some(Known { account, user, grants }))
-    }
+/// One row for each grant, and one row for a user without any.
+const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, \
+    a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
+    g.id AS grant_id, g.path, g.mode, k.id AS key_id, k.fingerprint, k.label, p.hash \
+    FROM users u JOIN accounts a ON a.id = u.account \
+    LEFT JOIN grants g ON g.login = u.id \
+    LEFT JOIN public_keys k ON k.login = u.id AND k.encoded = $2 \
+    LEFT JOIN passwords p ON p.login = u.id \
+    WHERE u.name = $1 ORDER BY g.id";
 
-    /// What a key is worth for a user.
-    pub(crate) async fn shown_key(&self, user: &UserFacts, key: &KeyBlob) -> Result<Shown, StoreError> {
-        Ok(self.key(user.id, key).await?.map_or(Shown::UnknownKey, Shown::Key))
+impl Store {
+    /// Who is behind a name, and whether a key is theirs. What is no name is nobody's, and takes the same query to find
+    /// out.
+    pub(crate) async fn known(&self, name: &ClaimedName, key: Option<&KeyBlob>) -> Result<Option<Known>, StoreError> {
+        let is_name = name.as_unchecked_str().parse::<UserName>().is_ok();
+        let rows = sqlx::query(KNOWN)
+            .bind(if is_name { name.as_unchecked_str() } else { "" })
+            .bind(key.map_or(&[][..], KeyBlob::as_bytes))
+            .fetch_all(&self.pool)
+            .await?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        Ok(Some(Known {
+            account: account_of(first)?,
+            user: user_of(first)?,
+            grants: rows.iter().filter_map(|row| grant_of(row).transpose()).collect::<Result<_, _>>()?,
+            key: key_of(first)?,
+            password: first.try_get("hash")?,
+        }))
     }
+}
+
+fn grant_of(row: &SqliteRow) -> Result<Option<Grant>, StoreError> {
+    let Some(id) = row.try_get::<Option<i64>, _>("grant_id")? else { return Ok(None) };
+    let (path, mode) = (parse("path", row.try_get("path")?)?, parse("mode", row.try_get("mode")?)?);
+    Ok(Some(Grant { id: GrantId(id), path, mode }))
+}
+
+fn key_of(row: &SqliteRow) -> Result<Option<KeyFacts>, StoreError> {
+    let Some(id) = row.try_get::<Option<i64>, _>("key_id")? else { return Ok(None) };
+    Ok(Some(KeyFacts { id: KeyId(id), fingerprint: row.try_get("fingerprint")?, label: row.try_get("label")? }))
 }

@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::{Change, Store, StoreError, now};
 use crate::control::keys::ParsedKey;
-use crate::domain::{KeyBlob, KeyFacts, KeyId, UserId};
+use crate::domain::{KeyId, UserId};
 
 /// A stored key, as it is listed.
 #[derive(Debug, Clone)]
@@ -54,23 +54,6 @@ impl Store {
                 })
             })
             .collect()
-    }
-
-    /// The key of a user that is, byte for byte, this one.
-    pub(crate) async fn key(&self, user: UserId, blob: &KeyBlob) -> Result<Option<KeyFacts>, StoreError> {
-        let row = sqlx::query("SELECT id, fingerprint, label FROM public_keys WHERE login = $1 AND encoded = $2")
-            .bind(user.0)
-            .bind(blob.as_bytes())
-            .fetch_optional(&self.pool)
-            .await?;
-        row.map(|row| {
-            Ok(KeyFacts {
-                id: KeyId(row.try_get("id")?),
-                fingerprint: row.try_get("fingerprint")?,
-                label: row.try_get("label")?,
-            })
-        })
-        .transpose()
     }
 
     /// Removes a key.

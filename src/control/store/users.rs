@@ -36,7 +36,7 @@ impl Store {
         .bind(name)
         .fetch_optional(&self.pool)
         .await?;
-        row.map(|row| Ok((account_of(&row)?, facts(&row)?))).transpose()
+        row.map(|row| Ok((account_of(&row)?, user_of(&row)?))).transpose()
     }
 
     /// All users, or those of one account, by name. Their grants are left out.
@@ -97,15 +97,9 @@ impl Store {
         }
         Ok(())
     }
-
-    /// The hash of a user's password.
-    pub(crate) async fn password(&self, id: UserId) -> Result<Option<String>, StoreError> {
-        let hash = sqlx::query_scalar("SELECT hash FROM passwords WHERE login = $1").bind(id.0);
-        Ok(hash.fetch_optional(&self.pool).await?)
-    }
 }
 
-fn facts(row: &SqliteRow) -> Result<UserFacts, StoreError> {
+pub(super) fn user_of(row: &SqliteRow) -> Result<UserFacts, StoreError> {
     Ok(UserFacts {
         id: UserId(row.try_get("id")?),
         name: parse("user name", row.try_get("name")?)?,
@@ -114,7 +108,7 @@ fn facts(row: &SqliteRow) -> Result<UserFacts, StoreError> {
     })
 }
 
-fn account_of(row: &SqliteRow) -> Result<AccountFacts, StoreError> {
+pub(super) fn account_of(row: &SqliteRow) -> Result<AccountFacts, StoreError> {
     Ok(AccountFacts {
         id: AccountId(row.try_get("account_id")?),
         name: parse("account name", row.try_get("account_name")?)?,
