@@ -5,7 +5,8 @@
 //! From [`Principal`] on, private fields and one constructor make the chain true: rights only shrink along it.
 
 use crate::domain::{
-    AccountFacts, AccountName, Facts, Grant, HomePath, KeyFacts, Proof, Services, Shown, Status, UserFacts, UserName,
+    AccountFacts, AccountName, AsOf, Facts, Grant, HomePath, KeyFacts, Proof, Services, Shown, Status, UserFacts,
+    UserName,
 };
 
 /// Somebody proven, with what they may reach. Never leaves the monitor.
@@ -15,6 +16,7 @@ pub struct Principal {
     user: UserFacts,
     key: Option<KeyFacts>,
     grants: Vec<Grant>,
+    as_of: AsOf,
 }
 
 impl Principal {
@@ -46,6 +48,11 @@ impl Principal {
     /// What may be opened.
     pub fn services(&self) -> Services {
         self.user.services
+    }
+
+    /// When all of this was so.
+    pub fn as_of(&self) -> AsOf {
+        self.as_of
     }
 
     /// What may be reached; may be empty.
@@ -87,6 +94,7 @@ pub fn decide(proof: &Proof, facts: Option<&Facts>) -> Result<Principal, Denial>
         user: facts.user.clone(),
         key: key.cloned(),
         grants: facts.grants.clone(),
+        as_of: facts.as_of,
     })
 }
 
@@ -137,6 +145,7 @@ mod tests {
             },
             grants: vec![Grant { id: GrantId(1), path: "www".parse().expect("a path"), mode: Mode::Rw }],
             shown,
+            as_of: AsOf::default(),
         }
     }
 

@@ -1,7 +1,6 @@
 //! Mounts the grants of a plan in a session's mount namespace, from outside.
 //!
-//! Runs in: a process that the monitor forks for one plan and that ends with it. It resolves paths that belong to the
-//! account, so to the attacker: every component is opened beneath the one before by the kernel, no link is followed,
+//! Runs in: the monitor's attach helpers. It resolves paths that belong to the account, so to the attacker: every component is opened beneath the one before by the kernel, no link is followed,
 //! no mount is crossed, and the owner is checked on the descriptor that is then mounted.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -8,8 +8,8 @@ use super::Privilege;
 use crate::authority::Principal;
 use crate::domain::{HomePath, Mode, RelPath};
 
-/// What the attach helper will do. It goes to a forked process as memory, never over a wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an attach helper will do. It travels from the monitor to its helpers and nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     home: HomePath,
     owner: (u32, u32),
@@ -18,7 +18,7 @@ pub struct Plan {
 }
 
 /// One grant of a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedGrant {
     /// Below the home.
     pub path: RelPath,

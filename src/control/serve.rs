@@ -1,5 +1,6 @@
 //! Control while a node runs: questions of the monitor, and the admin socket.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::operation::{self, Affected, Operation, OperationError};
@@ -9,7 +10,7 @@ use super::sessions::Sessions;
 use super::store::{Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::config::ControlSettings;
-use crate::domain::{Claim, ClaimedName, ConnId, Facts, Grant, Mode, Proof, Shown, Status};
+use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Grant, Mode, Proof, Shown, Status};
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
 /// Everything that the tasks of control share.
@@ -18,6 +19,8 @@ pub(super) struct Control {
     judge: Judge,
     monitor: AsyncLink,
     sessions: Mutex<Sessions>,
+    run: u64,
+    withdrawals: AtomicU64,
 }
 
 /// Serves until the monitor is gone. Called in a process that has given up every privilege.
@@ -36,7 +39,14 @@ async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
     let admin = admin_socket::bind(&settings.paths.admin_socket())?;
-    let control = Arc::new(Control { store, judge, monitor, sessions: Mutex::default() });
+    let control = Arc::new(Control {
+        store,
+        judge,
+        monitor,
+        sessions: Mutex::default(),
+        run: rand::random(),
+        withdrawals: AtomicU64::new(0),
+    });
     control.monitor.send(&FromControl::Ready).await?;
     let operators = tokio::spawn(admin_socket::listen(admin, control.clone()));
     let ended = listen(&control).await;
@@ -86,13 +96,19 @@ impl Control {
         self.monitor.send(&answer).await
     }
 
+    fn as_of(&self) -> AsOf {
+        AsOf { run: self.run, withdrawals: self.withdrawals.load(Ordering::SeqCst) }
+    }
+
     async fn facts(&self, question: Question) -> Result<Option<Facts>, OperationError> {
+        // Read before the facts are: what is withdrawn meanwhile makes them look older than they are, never newer.
+        let as_of = self.as_of();
         match question {
             Question::Probe { user, key } | Question::Claim(Claim { user, proof: Proof::Key(key) }) => {
                 let known = self.store.known(&user, Some(&key)).await?;
                 Ok(known.map(|mut known| {
                     let shown = known.key.take().map_or(Shown::UnknownKey, Shown::Key);
-                    facts(known, shown)
+                    facts(known, shown, as_of)
                 }))
             }
             Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
@@ -101,7 +117,7 @@ impl Control {
                 // Also for nobody, so that nobody takes as long as somebody.
                 let is_right = self.judge.is_right(secret, stored).await?;
                 let shown = if is_right { Shown::RightPassword } else { Shown::WrongPassword };
-                Ok(known.map(|known| facts(known, shown)))
+                Ok(known.map(|known| facts(known, shown, as_of)))
             }
         }
     }
@@ -110,6 +126,9 @@ impl Control {
     async fn opened(&self, record: SessionRecord) -> Result<(), LinkError> {
         let conn = record.conn;
         self.sessions().opened(record.clone());
+        if record.as_of == self.as_of() {
+            return Ok(());
+        }
         match self.still_holds(&record).await {
             Ok(true) => Ok(()),
             Ok(false) => self.end(vec![conn], EndReason::Revoked).await,
@@ -143,6 +162,10 @@ impl Control {
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
             operation => operation::apply(&self.store, operation).await.map_err(|e| sentence(&e))?,
         };
+        if done.affected != Affected::Nobody {
+            // Before the live sessions are looked at: one that opens after the look sees that something was withdrawn.
+            self.withdrawals.fetch_add(1, Ordering::SeqCst);
+        }
         let conns = self.sessions().affected(&done.affected);
         if done.affected != Affected::Nobody {
             tracing::info!(affected = ?done.affected, sessions = conns.len(), "access withdrawn");
@@ -167,8 +190,8 @@ fn covers(granted: &[Grant], attached: &[Grant]) -> bool {
     attached.iter().all(|a| granted.iter().any(|g| g.path == a.path && (g.mode == a.mode || g.mode == Mode::Rw)))
 }
 
-fn facts(known: Known, shown: Shown) -> Facts {
-    Facts { account: known.account, user: known.user, grants: known.grants, shown }
+fn facts(known: Known, shown: Shown, as_of: AsOf) -> Facts {
+    Facts { account: known.account, user: known.user, grants: known.grants, shown, as_of }
 }
 
 /// An error with its causes, for an operator.

@@ -60,7 +60,7 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Timestamp;
+    use crate::domain::{AsOf, Timestamp};
 
     fn record(conn: u64, user: &str, key: Option<&str>) -> SessionRecord {
         SessionRecord {
@@ -74,6 +74,7 @@ mod tests {
             pid: 1,
             uid: 1,
             since: Timestamp(0),
+            as_of: AsOf::default(),
         }
     }
 

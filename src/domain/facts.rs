@@ -121,6 +121,18 @@ pub struct Facts {
     pub grants: Vec<Grant>,
     /// What the proof is worth.
     pub shown: Shown,
+    /// When this was so.
+    pub as_of: AsOf,
+}
+
+/// A moment in the history of the database as one run of control counts it: which run, and how many times it had
+/// withdrawn something. Two equal ones have nothing withdrawn between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AsOf {
+    /// Drawn at random when control starts.
+    pub run: u64,
+    /// Counted from 0.
+    pub withdrawals: u64,
 }
 
 impl Facts {

@@ -12,7 +12,7 @@ mod path;
 
 pub use access::{Grant, Mode, Service, Services, UnknownMode, UnknownService};
 pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
-pub use facts::{AccountFacts, AccountId, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
+pub use facts::{AccountFacts, AccountId, AsOf, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
 pub use layer::{Layer, LayerReport, UnknownLayer};
 pub use name::{AccountName, BadName, UserName};
 pub use path::{BadPath, HomePath, RelPath};

@@ -1,56 +1,43 @@
-//! Helpers that attach grants, one short-lived process each, and the maps of owners they leave to the next.
+//! Helpers that attach grants: processes that enter a session's mount namespace, mount, and come back.
+//!
+//! They exist because a path can block (a dead network filesystem) and the monitor must not. A few are kept; one that
+//! hangs is killed and does not come back. A helper has the monitor's capabilities, resolves paths that belong to an
+//! account, and reads nothing of anybody.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::LinkNameSpaceType;
 
-use super::Error;
+use super::children::Child;
+use super::{Error, system};
 use crate::cell::{self, Fault, Plan};
-use crate::sys::{self, CloneFlags, Forked};
 use crate::wire::{Link, LinkError, Received};
 
-/// How long one attach may take; a dead network filesystem would hold it for ever.
+/// How long one attach may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Helpers kept while there is nothing to do.
+const MOST_IDLE: usize = 2;
 
-/// A running helper.
+/// A helper at work.
 #[derive(Debug)]
 pub(super) struct Helper {
-    /// Becomes readable with the result.
-    pub(super) link: Link,
-    pidfd: OwnedFd,
+    process: Child<Plan>,
     deadline: Instant,
 }
 
 impl Helper {
-    /// Forks a helper for `plan`, which is to be attached in `namespace`.
-    ///
-    /// The helper has the monitor's capabilities, resolves paths that belong to an account and reads nothing. A
-    /// captured session gains nothing from asking: it names no path, and a second request ends it.
-    pub(super) fn fork(
-        plan: &Plan,
-        namespace: BorrowedFd<'_>,
-        map: Option<Rc<OwnedFd>>,
-        now: Instant,
-    ) -> Result<Helper, Error> {
-        let (ours, theirs) = Link::pair()?;
-        match sys::fork(CloneFlags::NONE).map_err(|source| Error::Fork { source })? {
-            Forked::Child => {
-                super::children::call_process(c"enclos-attach");
-                let code = help(plan, namespace, map.as_deref(), &theirs);
-                sys::exit_now(u8::from(code != ExitCode::SUCCESS))
-            }
-            Forked::Parent { pidfd, .. } => Ok(Helper { link: ours, pidfd, deadline: now + PATIENCE }),
-        }
+    /// Its channel, which becomes readable with the result.
+    pub(super) fn link(&self) -> &Link {
+        &self.process.link
     }
 
-    /// The result, and a map to keep if one was made.
-    pub(super) fn result(&self) -> Result<(Result<(), Fault>, Option<OwnedFd>), LinkError> {
-        let Received { message, fd } = self.link.try_recv::<Result<(), Fault>>()?;
-        Ok((message, fd))
+    /// What came of it.
+    pub(super) fn result(&self) -> Result<Result<(), Fault>, LinkError> {
+        Ok(self.process.link.try_recv::<Result<(), Fault>>()?.message)
     }
 
     /// Whether it has taken too long.
@@ -58,31 +45,86 @@ impl Helper {
         self.deadline <= now
     }
 
-    /// Gives the helper up; what is left is its process, to be reaped.
-    pub(super) fn into_process(self) -> OwnedFd {
-        // Mostly it has ended by itself; then the signal finds nobody.
-        if let Err(errno) = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
-            tracing::debug!(%errno, "attach helper already gone");
+    /// Ends the helper, wherever it hangs; what is left is its process, to be reaped.
+    pub(super) fn end(self) -> OwnedFd {
+        if let Err(errno) = self.process.kill() {
+            tracing::error!(%errno, "an attach helper could not be killed");
         }
-        self.pidfd
+        self.process.pidfd
     }
 }
 
-fn help(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<&OwnedFd>, link: &Link) -> ExitCode {
-    let (result, fresh) = match cell::attach(plan, namespace, map.map(AsFd::as_fd)) {
-        Ok(fresh) => (Ok(()), fresh),
-        Err(fault) => (Err(fault), None),
-    };
-    match link.send(&result, fresh.as_ref().map(AsFd::as_fd)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
+/// Helpers without work.
+#[derive(Debug, Default)]
+pub(super) struct Helpers {
+    idle: Vec<Child<Plan>>,
+}
+
+impl Helpers {
+    /// Has a plan attached in `namespace`.
+    ///
+    /// A captured session gains nothing from asking: it names no path, and a second request ends it.
+    pub(super) fn attach(&mut self, plan: &Plan, namespace: BorrowedFd<'_>, now: Instant) -> Result<Helper, Error> {
+        let process = match self.idle.pop() {
+            Some(process) => process,
+            None => Child::fork(c"enclos-attach", |link| help(&link))?,
+        };
+        process.link.try_send(plan, Some(namespace))?;
+        Ok(Helper { process, deadline: now + PATIENCE })
+    }
+
+    /// Takes back a helper that has answered. One too many is returned, to be ended.
+    pub(super) fn keep(&mut self, helper: Helper) -> Option<Helper> {
+        if self.idle.len() >= MOST_IDLE {
+            return Some(helper);
+        }
+        self.idle.push(helper.process);
+        None
+    }
+
+    /// Lets all idle helpers go; they end when their channel closes.
+    pub(super) fn dismiss(&mut self) -> Vec<OwnedFd> {
+        self.idle.drain(..).map(|process| process.pidfd).collect()
+    }
+}
+
+/// The life of a helper: plan after plan until the monitor is gone.
+pub(super) fn help(link: &Link) -> ExitCode {
+    match serve(link) {
+        Ok(()) | Err(Error::Link(LinkError::Gone)) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %super::node::Chain(&error), "an attach helper ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(link: &Link) -> Result<(), Error> {
+    let home = rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(system("remember the own mount namespace"))?;
+    let mut maps = Maps::default();
+    loop {
+        let Received { message: plan, fd } = link.recv::<Plan>()?;
+        let namespace = fd.ok_or(LinkError::Malformed)?;
+        let result = cell::attach(&plan, namespace.as_fd(), maps.find(&plan));
+        // The next plan is resolved from here. A helper that cannot come back is of no use.
+        rustix::thread::move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Mount))
+            .map_err(system("come back from a session's mount namespace"))?;
+        let told = match result {
+            Ok(fresh) => {
+                maps.keep(&plan, fresh);
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        };
+        link.send::<Result<(), Fault>>(&told, None)?;
     }
 }
 
 /// Maps of owners that were made before, newest first. Each is a user namespace of some 2 KiB.
 #[derive(Debug, Default)]
-pub(super) struct Maps {
-    kept: VecDeque<(MapKey, Rc<OwnedFd>)>,
+struct Maps {
+    kept: VecDeque<(MapKey, OwnedFd)>,
 }
 
 /// Owner on disk, and ids of the session.
@@ -93,19 +135,18 @@ impl Maps {
     const MOST: usize = 512;
 
     /// The map for a plan, if there is one.
-    pub(super) fn find(&mut self, plan: &Plan) -> Option<Rc<OwnedFd>> {
+    fn find(&mut self, plan: &Plan) -> Option<BorrowedFd<'_>> {
         let key = (plan.owner(), plan.cell()?);
         let at = self.kept.iter().position(|(k, _)| *k == key)?;
         let found = self.kept.remove(at)?;
-        let map = found.1.clone();
         self.kept.push_front(found);
-        Some(map)
+        self.kept.front().map(|(_, map)| map.as_fd())
     }
 
     /// Keeps a map that was made for a plan.
-    pub(super) fn keep(&mut self, plan: &Plan, map: OwnedFd) {
-        if let Some(cell) = plan.cell() {
-            self.kept.push_front(((plan.owner(), cell), Rc::new(map)));
+    fn keep(&mut self, plan: &Plan, map: Option<OwnedFd>) {
+        if let (Some(cell), Some(map)) = (plan.cell(), map) {
+            self.kept.push_front(((plan.owner(), cell), map));
             self.kept.truncate(Self::MOST);
         }
     }

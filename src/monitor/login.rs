@@ -3,7 +3,7 @@
 //! A session asks; control is asked for facts; `authority` decides; a helper attaches; the session is told. At every
 //! step the answer that does not come is a denial.
 
-use std::rc::Rc;
+use std::os::fd::AsFd;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::Error;
@@ -130,33 +130,23 @@ impl Node<'_> {
             Ok(plan) => plan,
             Err(unserved) => return self.serve_nothing(slot, &principal, unserved.to_string(), None),
         };
-        let map = self.maps.find(&plan);
-        match self.attach(slot, &plan, map) {
-            Ok(Some(helper)) => self.await_helper(slot, principal, plan, helper),
-            Ok(None) => self.breach(slot, "claim without a mount namespace"),
+        // Taken: a session gets its grants once.
+        let Some(namespace) = self.sessions.get(slot).and_then(|s| s.namespace.take()) else {
+            return self.breach(slot, "claim without a mount namespace");
+        };
+        match self.helpers.attach(&plan, namespace.as_fd(), Instant::now()) {
+            Ok(helper) => self.await_helper(slot, principal, plan, helper),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "no attach helper could be forked");
+                tracing::error!(error = %Chain(&error), "no attach helper is to be had");
                 let sentence = "the server is overloaded; try again later".to_owned();
                 self.serve_nothing(slot, &principal, sentence, None)
             }
         }
     }
 
-    fn attach(
-        &mut self,
-        slot: u32,
-        plan: &Plan,
-        map: Option<Rc<std::os::fd::OwnedFd>>,
-    ) -> Result<Option<Helper>, Error> {
-        // Taken: a session gets its grants once.
-        let Some(namespace) = self.sessions.get(slot).and_then(|s| s.namespace.take()) else { return Ok(None) };
-        use std::os::fd::AsFd;
-        Helper::fork(plan, namespace.as_fd(), map, Instant::now()).map(Some)
-    }
-
     fn await_helper(&mut self, slot: u32, principal: Principal, plan: Plan, helper: Helper) -> Result<(), Error> {
         let generation = self.sessions.generation(slot);
-        self.poll.watch(&helper.link, Token::Helper(slot, generation)).map_err(system("watch an attach helper"))?;
+        self.poll.watch(helper.link(), Token::Helper(slot, generation)).map_err(system("watch an attach helper"))?;
         if let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) {
             *waits = Waits::Grants { principal: Box::new(principal), plan: Box::new(plan), helper };
         }
@@ -167,32 +157,38 @@ impl Node<'_> {
     pub(super) fn hear_helper(&mut self, slot: u32, generation: u32) -> Result<(), Error> {
         let Some(session) = self.sessions.current(slot, generation) else { return Ok(()) };
         let Phase::Login { waits: Waits::Grants { helper, .. }, .. } = &session.phase else { return Ok(()) };
-        let (result, map) = match helper.result() {
-            Err(LinkError::NotReady) => return Ok(()),
-            Err(error) => (Err(helper_lost(&error)), None),
-            Ok(outcome) => outcome,
-        };
-        self.finish_attach(slot, result, map)
+        match helper.result() {
+            Err(LinkError::NotReady) => Ok(()),
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "an attach helper died");
+                self.finish_attach(slot, Err(lost("the helper died")), Fate::Ended)
+            }
+            Ok(result) => self.finish_attach(slot, result, Fate::Kept),
+        }
     }
 
-    fn finish_attach(
-        &mut self,
-        slot: u32,
-        result: Result<(), Fault>,
-        map: Option<std::os::fd::OwnedFd>,
-    ) -> Result<(), Error> {
+    fn finish_attach(&mut self, slot: u32, result: Result<(), Fault>, fate: Fate) -> Result<(), Error> {
         let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) else { return Ok(()) };
         let Waits::Grants { principal, plan, helper } = std::mem::replace(waits, Waits::Nothing) else {
             return Ok(());
         };
-        self.drop_helper(helper);
-        if let Some(map) = map {
-            self.maps.keep(&plan, map);
-        }
+        self.release_helper(helper, fate);
         match result {
             Ok(()) => self.enter(slot, &principal, &plan),
             Err(fault) => self.serve_nothing(slot, &principal, fault.to_string(), fault.errno()),
         }
+    }
+
+    /// A helper whose answer nobody waits for any more is ended: it may hang, or be half done.
+    fn release_helper(&mut self, helper: Helper, fate: Fate) {
+        if let Err(errno) = self.poll.forget(helper.link()) {
+            tracing::error!(%errno, "an attach helper is still watched");
+        }
+        let surplus = match fate {
+            Fate::Kept => self.helpers.keep(helper),
+            Fate::Ended => Some(helper),
+        };
+        self.leaving.extend(surplus.map(Helper::end));
     }
 
     /// The grants are there: the session may serve.
@@ -234,6 +230,7 @@ impl Node<'_> {
             pid: session.process.as_ref().map_or(0, |(pid, _)| *pid),
             uid: session.uid,
             since: now(),
+            as_of: principal.as_of(),
         };
         tracing::info!(
             conn = %record.conn, account = %record.account, user = %record.user, peer = %record.peer,
@@ -259,15 +256,8 @@ impl Node<'_> {
         match waits {
             Waits::Nothing => {}
             Waits::Facts { ticket, .. } => drop(self.tickets.remove(&ticket)),
-            Waits::Grants { helper, .. } => self.drop_helper(helper),
+            Waits::Grants { helper, .. } => self.release_helper(helper, Fate::Ended),
         }
-    }
-
-    fn drop_helper(&mut self, helper: Helper) {
-        if let Err(errno) = self.poll.forget(&helper.link) {
-            tracing::error!(%errno, "an attach helper is still watched");
-        }
-        self.leaving.push(helper.into_process());
     }
 
     /// Helpers that hang, as on a network filesystem whose server is gone.
@@ -276,8 +266,7 @@ impl Node<'_> {
             |s| matches!(&s.phase, Phase::Login { waits: Waits::Grants { helper, .. }, .. } if helper.is_late(now)),
         );
         for slot in late {
-            let fault = Fault::Step { step: "the filesystem does not answer".to_owned(), errno: 0 };
-            if let Err(error) = self.finish_attach(slot, Err(fault), None) {
+            if let Err(error) = self.finish_attach(slot, Err(lost("the filesystem does not answer")), Fate::Ended) {
                 tracing::error!(error = %Chain(&error), "an attach helper could not be ended");
             }
         }
@@ -309,9 +298,16 @@ fn method(proof: &Proof) -> &'static str {
     }
 }
 
-fn helper_lost(error: &LinkError) -> Fault {
-    tracing::error!(error = %Chain(error), "an attach helper died");
-    Fault::Step { step: "the helper died".to_owned(), errno: 0 }
+/// What becomes of a helper.
+enum Fate {
+    /// It has answered and waits for the next plan.
+    Kept,
+    /// It has not.
+    Ended,
+}
+
+fn lost(why: &str) -> Fault {
+    Fault::Step { step: why.to_owned(), errno: 0 }
 }
 
 fn now() -> Timestamp {

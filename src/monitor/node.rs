@@ -9,7 +9,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::io::Errno;
 
 use super::admission::{Admission, Load, Peer, turn_away};
-use super::attaching::Maps;
+use super::attaching::Helpers;
 use super::children::{Child, Pause, reap};
 use super::listeners::{Listener, accept};
 use super::poll::{Poll, Token};
@@ -42,7 +42,7 @@ pub(super) struct Node<'a> {
     pub(super) privilege: Privilege,
     pub(super) poll: Poll,
     pub(super) sessions: Sessions,
-    pub(super) maps: Maps,
+    pub(super) helpers: Helpers,
     /// Which slot a question to control is about.
     pub(super) tickets: HashMap<u64, u32>,
     pub(super) next_ticket: u64,
@@ -76,7 +76,7 @@ impl<'a> Node<'a> {
             privilege,
             poll: Poll::new().map_err(system("make the poll set"))?,
             sessions: Sessions::new(settings.ids, most),
-            maps: Maps::default(),
+            helpers: Helpers::default(),
             tickets: HashMap::new(),
             next_ticket: 1,
             leaving: Vec::new(),
@@ -624,6 +624,7 @@ impl<'a> Node<'a> {
             self.poll.forget(&listener.socket).map_err(system("stop listening"))?;
         }
         self.arrivals.clear();
+        self.leaving.extend(self.helpers.dismiss());
         for slot in self.sessions.which(|_| true) {
             match self.sessions.get(slot).map(|s| &s.phase) {
                 Some(Phase::Live { .. } | Phase::Login { .. }) => self.end(slot, EndReason::Shutdown),

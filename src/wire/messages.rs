@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, Claim, ClaimedName, ConnId, Facts, Grant, KeyBlob, Mode, Services, Timestamp, UserName,
+    AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, Grant, KeyBlob, Mode, Services, Timestamp, UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -222,6 +222,8 @@ pub struct SessionRecord {
     pub uid: u32,
     /// When it was granted.
     pub since: Timestamp,
+    /// When the facts that granted it were so.
+    pub as_of: AsOf,
 }
 
 /// From control to the monitor.

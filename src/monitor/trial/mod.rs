@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use inside::{Findings, WITNESS};
 
-use super::attaching::Helper;
+use super::attaching::Helpers;
 use super::children::{Child, reap};
 use super::node::Chain;
 use super::{Error, SessionMain, zygote};
@@ -74,10 +74,10 @@ fn look(
 }
 
 fn attach(plan: &Plan, namespace: &OwnedFd) -> Result<Result<(), Fault>, Error> {
-    let helper = Helper::fork(plan, namespace.as_fd(), None, Instant::now())?;
-    wait(&helper.link)?;
-    let (result, _) = helper.result()?;
-    let process = helper.into_process();
+    let helper = Helpers::default().attach(plan, namespace.as_fd(), Instant::now())?;
+    wait(helper.link())?;
+    let result = helper.result()?;
+    let process = helper.end();
     wait(&process)?;
     reap(&process);
     Ok(result)
