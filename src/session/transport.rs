@@ -3,6 +3,7 @@
 //! Owns: its configuration, and the adapter between its callbacks and ours. Every callback that wants an answer gets
 //! one: the library sends none by itself (and an unanswered request hangs its client).
 
+mod prompt;
 mod warm_up;
 
 use std::os::fd::OwnedFd;
@@ -15,6 +16,8 @@ use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, RunningS
 use russh::{ChannelId, ChannelOpenFailure, Disconnect, Limits, MethodKind, MethodSet, Preferred, Pty, SshId};
 use russh::{cipher, compression, kex, mac};
 use tokio::net::TcpStream;
+
+use prompt::Prompt;
 
 use super::channels::{Channel, Channels, refusal};
 use super::login::{Access, Client};
@@ -126,13 +129,14 @@ impl Transport {
         stream.set_nodelay(true).map_err(Error::Runtime)?;
         let stream = TcpStream::from_std(stream).map_err(Error::Runtime)?;
         let connection = Connection { client, channels: Channels::default() };
-        let running = server::run_stream(self.config.clone(), Buffered::new(stream), connection).await?;
+        let stream = Buffered::new(Prompt::new(stream));
+        let running = server::run_stream(self.config.clone(), stream, connection).await?;
         Ok(Running { running })
     }
 }
 
 /// The library reads every packet with two small reads; this takes what has arrived at once.
-type Buffered = tokio::io::BufStream<TcpStream>;
+type Buffered = tokio::io::BufStream<Prompt>;
 
 /// Signature algorithms of the host keys that are there, and those that users' keys may use.
 fn algorithms(keys: &[PrivateKey]) -> Vec<Algorithm> {
