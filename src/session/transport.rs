@@ -135,8 +135,9 @@ impl Transport {
     }
 }
 
-/// The library reads every packet with two small reads; this takes what has arrived at once.
-type Buffered = tokio::io::BufStream<Prompt>;
+/// The library reads every packet with two small reads; this takes what has arrived at once. What is written is not held
+/// back: the library does not flush its greeting, and a client may wait for it before it says its own.
+type Buffered = tokio::io::BufReader<Prompt>;
 
 /// Signature algorithms of the host keys that are there, and those that users' keys may use.
 fn algorithms(keys: &[PrivateKey]) -> Vec<Algorithm> {
