@@ -496,6 +496,25 @@ fn the_eleventh_channel_is_refused_until_one_is_closed() {
 }
 
 #[test]
+fn channels_that_have_ended_make_room_for_others() {
+    let node = Node::start("");
+    run(async {
+        let client = log_in(&node).await;
+        for _ in 0..25 {
+            let raw = Raw::open(&client).await;
+            let mut channel = raw.channel;
+            channel.eof().await.expect("sent");
+            assert_eq!(until_closed(&mut channel).await.status, Some(0));
+        }
+        for _ in 0..25 {
+            let mut channel = open(&client).await.expect("a channel");
+            channel.exec(true, "true").await.expect("sent");
+            assert_eq!(until_closed(&mut channel).await.status, Some(1));
+        }
+    });
+}
+
+#[test]
 fn requests_that_nobody_serves_are_answered() {
     let node = Node::start("");
     run(async {
@@ -584,6 +603,11 @@ fn greedy(window: u32, count: u32) {
         }
         node.assert_frugal(before);
     });
+}
+
+#[test]
+fn answers_that_are_not_taken_do_not_pile_up_behind_a_huge_window() {
+    greedy(u32::MAX, 600);
 }
 
 #[test]

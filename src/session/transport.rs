@@ -128,7 +128,7 @@ impl Transport {
         stream.set_nonblocking(true).map_err(Error::Runtime)?;
         stream.set_nodelay(true).map_err(Error::Runtime)?;
         let stream = TcpStream::from_std(stream).map_err(Error::Runtime)?;
-        let connection = Connection { client, channels: Channels::default() };
+        let connection = Connection { client, channels: Channels::default(), finished: Vec::new() };
         let stream = Buffered::new(Prompt::new(stream));
         let running = server::run_stream(self.config.clone(), stream, connection).await?;
         Ok(Running { running })
@@ -183,6 +183,8 @@ impl Running {
 struct Connection {
     client: Client,
     channels: Channels,
+    /// Channels that we have closed and still count.
+    finished: Vec<ChannelId>,
 }
 
 /// A channel of the library, as an outlet for answers.
@@ -254,7 +256,21 @@ impl Connection {
         session.exit_status_request(id, status)?;
         session.eof(id)?;
         session.close(id)?;
+        self.finished.push(id);
         Ok(())
+    }
+
+    /// Forgets channels that we have closed: the library reports no close that answers ours. It keeps a channel for as
+    /// long as something waits for its window; until then it counts.
+    fn forget_finished(&mut self, session: &Session) {
+        let channels = &mut self.channels;
+        self.finished.retain(|id| {
+            let stays = session.has_pending_data(*id);
+            if !stays {
+                channels.close(number(*id));
+            }
+            stays
+        });
     }
 
     async fn begin_sftp(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
@@ -327,8 +343,9 @@ impl server::Handler for Connection {
         &mut self,
         channel: russh::Channel<Msg>,
         reply: ChannelOpenHandle,
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
+        self.forget_finished(session);
         if self.channels.open(number(channel.id())) {
             reply.accept().await;
         } else {
