@@ -1,0 +1,29 @@
+//! What the tests share: a node with its accounts, the clients, and a client that speaks raw SFTP packets.
+
+mod client;
+mod identity;
+mod node;
+mod process;
+mod raw;
+mod timing;
+mod tree;
+
+pub(crate) use client::{Login, new_key, rclone, scp, sftp, ssh, sshfs};
+pub(crate) use identity::Identity;
+pub(crate) use node::{Node, free_port};
+pub(crate) use process::{Finished, Waiting, descendants, finish, has_ended, signal, status_uid, wait_until};
+pub(crate) use raw::{Attributes, Raw, Reply, open, status};
+pub(crate) use timing::time_to_refuse;
+pub(crate) use tree::{checksum, make_tree, owners, random_file};
+
+/// Writes each test out twice: against a server run by root, and against one run by an ordinary user.
+macro_rules! as_root_and_rootless {
+    ($($name:ident),+ $(,)?) => {
+        mod as_root {
+            $(#[test] fn $name() { super::$name($crate::harness::Identity::root()) })+
+        }
+        mod rootless {
+            $(#[test] fn $name() { super::$name($crate::harness::Identity::ordinary()) })+
+        }
+    };
+}
