@@ -12,11 +12,13 @@
 mod admission;
 mod attaching;
 mod children;
+mod keeping;
 mod listeners;
 mod login;
 mod node;
 mod poll;
 mod sessions;
+mod stopping;
 mod trial;
 mod zygote;
 

@@ -4,9 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{SigSet, Signal as NixSignal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::io::Errno;
+use nix::sys::signalfd::SignalFd;
 
 use super::admission::{Admission, Load, Peer, turn_away};
 use super::attaching::Helpers;
@@ -14,24 +12,22 @@ use super::children::{Child, Pause, reap};
 use super::listeners::{Listener, accept};
 use super::poll::{Poll, Token};
 use super::sessions::{Phase, Sessions};
-use super::{Error, Roles, system, zygote};
-use crate::cell::{self, Privilege};
+use super::{Error, Roles, system};
+use crate::cell::Privilege;
 use crate::config::MonitorSettings;
 use crate::domain::ConnId;
-use crate::wire::{EndReason, FromControl, FromSession, FromZygote, Link, LinkError, ToControl, ToSession, ToZygote};
+use crate::wire::{EndReason, FromSession, Link, LinkError, ToControl, ToSession, ToZygote};
 
 /// How often deadlines are looked at while there are any.
 const TICK: Duration = Duration::from_millis(100);
 /// What a session gets to say goodbye in before it is killed.
 const FAREWELL: Duration = Duration::from_millis(300);
-/// What all sessions together get when the node stops.
-const LAST_CALL: Duration = Duration::from_secs(2);
 /// Connections accepted in one turn, so that a flood of them does not keep the others waiting.
 const ACCEPTED_AT_ONCE: usize = 64;
 
 /// A connection that waits for a session.
 #[derive(Debug)]
-struct Arrival {
+pub(super) struct Arrival {
     peer: Peer,
     socket: OwnedFd,
 }
@@ -48,18 +44,18 @@ pub(super) struct Node<'a> {
     pub(super) next_ticket: u64,
     /// Processes that have done their work and are to be reaped.
     pub(super) leaving: Vec<OwnedFd>,
-    roles: Roles<'a>,
-    admission: Admission,
-    listeners: Vec<Listener>,
-    accepting: bool,
-    signals: SignalFd,
-    control: Option<Child<ToControl>>,
-    control_pause: Pause,
-    zygote: Option<Child<()>>,
-    zygote_pause: Pause,
-    arrivals: VecDeque<Arrival>,
-    next_conn: u64,
-    stopping: Option<Instant>,
+    pub(super) roles: Roles<'a>,
+    pub(super) admission: Admission,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) accepting: bool,
+    pub(super) signals: SignalFd,
+    pub(super) control: Option<Child<ToControl>>,
+    pub(super) control_pause: Pause,
+    pub(super) zygote: Option<Child<()>>,
+    pub(super) zygote_pause: Pause,
+    pub(super) arrivals: VecDeque<Arrival>,
+    pub(super) next_conn: u64,
+    pub(super) stopping: Option<Instant>,
 }
 
 impl<'a> Node<'a> {
@@ -87,7 +83,7 @@ impl<'a> Node<'a> {
             },
             listeners,
             accepting: true,
-            signals: take_signals()?,
+            signals: super::stopping::take_signals()?,
             control: None,
             control_pause: Pause::default(),
             zygote: None,
@@ -232,7 +228,7 @@ impl<'a> Node<'a> {
     }
 
     /// Gives waiting connections to spare sessions, and has new ones born so that some are always spare.
-    fn hire(&mut self) -> Result<(), Error> {
+    pub(super) fn hire(&mut self) -> Result<(), Error> {
         let spare = self.sessions.which(|s| matches!(s.phase, Phase::Spare));
         for slot in spare {
             let Some(arrival) = self.arrivals.pop_front() else { break };
@@ -257,7 +253,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn order_births(&mut self) -> Result<(), Error> {
+    pub(super) fn order_births(&mut self) -> Result<(), Error> {
         if self.stopping.is_some() || !self.zygote.as_ref().is_some_and(|z| z.ready) {
             return Ok(());
         }
@@ -333,7 +329,7 @@ impl<'a> Node<'a> {
     }
 
     /// Puts a session into its last phase, and lets go of what it waited for.
-    fn retire(&mut self, slot: u32, deadline: Instant) {
+    pub(super) fn retire(&mut self, slot: u32, deadline: Instant) {
         let Some(session) = self.sessions.get(slot) else { return };
         match std::mem::replace(&mut session.phase, Phase::Ending { deadline }) {
             Phase::Live { record } => self.tell_control(ToControl::Closed { conn: record.conn }),
@@ -343,7 +339,7 @@ impl<'a> Node<'a> {
     }
 
     /// The session closed its end: it has ended or is about to.
-    fn forget_link(&mut self, slot: u32) -> Result<(), Error> {
+    pub(super) fn forget_link(&mut self, slot: u32) -> Result<(), Error> {
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         self.poll.forget(&session.link).map_err(system("stop watching a session"))?;
         if session.process.is_none() {
@@ -436,232 +432,6 @@ impl<'a> Node<'a> {
         }
         self.retire(slot, Instant::now() + FAREWELL);
     }
-
-    // -- the zygote -------------------------------------------------------------------------------------------------
-
-    fn fork_zygote(&mut self) -> Result<(), Error> {
-        let (privilege, sessions) = (self.privilege, self.roles.sessions);
-        let child = Child::fork(c"enclos-zygote", |link| {
-            let code = zygote::serve(&link, privilege, sessions);
-            if let Err(error) = &code {
-                tracing::error!(error = %Chain(error), "the session zygote ended");
-            }
-            if code.is_ok() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE }
-        })?;
-        self.poll.watch(&child.link, Token::Zygote).map_err(system("watch the zygote"))?;
-        self.poll.watch(&child.pidfd, Token::ZygoteEnd).map_err(system("watch the zygote"))?;
-        self.zygote = Some(child);
-        Ok(())
-    }
-
-    fn hear_zygote(&mut self) -> Result<(), Error> {
-        let Some(zygote) = &mut self.zygote else { return Ok(()) };
-        let heard = match zygote.link.try_recv::<FromZygote>() {
-            Ok(heard) => heard,
-            Err(LinkError::NotReady) => return Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "zygote does not speak");
-                return self.lose_zygote();
-            }
-        };
-        match (heard.message, heard.fd) {
-            (FromZygote::Ready, None) => {
-                zygote.ready = true;
-                self.order_births()
-            }
-            (FromZygote::Born { slot, pid }, Some(pidfd)) => self.register(slot, pid, pidfd),
-            (FromZygote::Stillborn { slot, errno }, None) => {
-                tracing::error!(errno, "a session could not be forked");
-                self.zygote_pause.lengthen(Instant::now());
-                self.sessions.abandon(slot);
-                Ok(())
-            }
-            _ => self.lose_zygote(),
-        }
-    }
-
-    fn register(&mut self, slot: u32, pid: u32, pidfd: OwnedFd) -> Result<(), Error> {
-        let generation = self.sessions.generation(slot);
-        if let Some(session) = self.sessions.get(slot) {
-            self.poll.watch(&pidfd, Token::SessionEnd(slot, generation)).map_err(system("watch a session"))?;
-            session.process = Some((pid, pidfd));
-            self.zygote_pause.forget();
-        }
-        Ok(())
-    }
-
-    fn lose_zygote(&mut self) -> Result<(), Error> {
-        let Some(zygote) = self.zygote.take() else { return Ok(()) };
-        zygote.kill().map_err(system("end the zygote"))?;
-        self.poll.forget(&zygote.link).map_err(system("stop watching the zygote"))?;
-        self.poll.forget(&zygote.pidfd).map_err(system("stop watching the zygote"))?;
-        if self.stopping.is_none() {
-            tracing::error!("the session zygote ended; starting another");
-            self.zygote_pause.lengthen(Instant::now());
-        }
-        self.leaving.push(zygote.pidfd);
-        for slot in self.sessions.which(|s| matches!(s.phase, Phase::Newborn) && s.process.is_none()) {
-            self.forget_link(slot)?;
-        }
-        Ok(())
-    }
-
-    // -- control ----------------------------------------------------------------------------------------------------
-
-    fn fork_control(&mut self) -> Result<(), Error> {
-        let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
-        let role = self.roles.control;
-        let (database, run) = (self.settings.paths.database_dir(), self.settings.paths.run_dir());
-        let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &[&database, &run]) {
-            Ok(()) => role(link),
-            Err(error) => {
-                tracing::error!(error = %Chain(&error), "control could not drop its privileges");
-                std::process::ExitCode::FAILURE
-            }
-        })?;
-        self.poll.watch(&child.link, Token::Control).map_err(system("watch control"))?;
-        self.poll.watch(&child.pidfd, Token::ControlEnd).map_err(system("watch control"))?;
-        self.control = Some(child);
-        Ok(())
-    }
-
-    fn hear_control(&mut self) -> Result<(), Error> {
-        let Some(control) = &mut self.control else { return Ok(()) };
-        if control.is_behind() && control.flush().is_ok() && !control.is_behind() {
-            self.poll.watch_room(&control.link, Token::Control, false).map_err(system("watch control"))?;
-        }
-        let heard = match control.link.try_recv::<FromControl>() {
-            Ok(heard) => heard.message,
-            Err(LinkError::NotReady) => return Ok(()),
-            Err(error) => {
-                tracing::debug!(%error, "control does not speak");
-                return self.lose_control();
-            }
-        };
-        match heard {
-            FromControl::Ready => self.welcome_control(),
-            FromControl::Answer { ticket, facts } => return self.answer(ticket, facts),
-            FromControl::Unable { ticket } => return self.unable(ticket),
-            FromControl::End { conns, reason } => self.end_connections(&conns, reason),
-        }
-        Ok(())
-    }
-
-    /// Control is there, perhaps again: it learns which sessions are live, and is asked what was left unanswered.
-    fn welcome_control(&mut self) {
-        if let Some(control) = &mut self.control {
-            control.ready = true;
-        }
-        self.control_pause.forget();
-        let live: Vec<ToControl> = self
-            .sessions
-            .iter()
-            .filter_map(|(_, s)| match &s.phase {
-                Phase::Live { record } => Some(ToControl::Opened(record.clone())),
-                _ => None,
-            })
-            .collect();
-        for message in live {
-            self.tell_control(message);
-        }
-        self.ask_again();
-    }
-
-    /// Sends to control, now or as soon as it reads; when it is away, `welcome_control` catches up.
-    pub(super) fn tell_control(&mut self, message: ToControl) {
-        let Some(control) = self.control.as_mut().filter(|c| c.ready) else { return };
-        let posted = control.post(message);
-        let watched =
-            if control.is_behind() { self.poll.watch_room(&control.link, Token::Control, true) } else { Ok(()) };
-        if posted.is_err() || watched.is_err() {
-            tracing::error!("control does not take messages; starting another");
-            if let Err(errno) = control.kill() {
-                tracing::error!(%errno, "control could not be killed");
-            }
-        }
-    }
-
-    fn lose_control(&mut self) -> Result<(), Error> {
-        let Some(control) = self.control.take() else { return Ok(()) };
-        control.kill().map_err(system("end control"))?;
-        self.poll.forget(&control.link).map_err(system("stop watching control"))?;
-        self.poll.forget(&control.pidfd).map_err(system("stop watching control"))?;
-        if self.stopping.is_none() {
-            tracing::error!("control ended; starting another, live sessions go on");
-            self.control_pause.lengthen(Instant::now());
-        }
-        self.leaving.push(control.pidfd);
-        Ok(())
-    }
-
-    fn end_connections(&mut self, conns: &[ConnId], reason: EndReason) {
-        let slots = self.sessions.which(|s| match &s.phase {
-            Phase::Live { record } => conns.contains(&record.conn),
-            Phase::Login { peer, .. } => conns.contains(&peer.conn),
-            _ => false,
-        });
-        for slot in slots {
-            self.end(slot, reason);
-        }
-    }
-
-    // -- stopping ---------------------------------------------------------------------------------------------------
-
-    fn read_signals(&mut self) -> Result<(), Error> {
-        while let Ok(Some(_)) = self.signals.read_signal() {
-            if self.stopping.is_none() {
-                self.stop()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// First stage: nobody is let in, all are told. The second is in [`Node::is_over`].
-    fn stop(&mut self) -> Result<(), Error> {
-        tracing::info!("stopping");
-        self.stopping = Some(Instant::now() + LAST_CALL);
-        for listener in std::mem::take(&mut self.listeners) {
-            self.poll.forget(&listener.socket).map_err(system("stop listening"))?;
-        }
-        self.arrivals.clear();
-        self.leaving.extend(self.helpers.dismiss());
-        for slot in self.sessions.which(|_| true) {
-            match self.sessions.get(slot).map(|s| &s.phase) {
-                Some(Phase::Live { .. } | Phase::Login { .. }) => self.end(slot, EndReason::Shutdown),
-                Some(Phase::Spare | Phase::Newborn) => self.dismiss(slot)?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn dismiss(&mut self, slot: u32) -> Result<(), Error> {
-        match self.sessions.get(slot) {
-            Some(session) if session.process.is_some() => {
-                session.kill();
-                self.retire(slot, Instant::now());
-                Ok(())
-            }
-            _ => self.forget_link(slot),
-        }
-    }
-
-    /// Whether everything has ended. Children end when their links close, and are killed when they do not.
-    fn is_over(&mut self) -> bool {
-        let Some(deadline) = self.stopping else { return false };
-        let late = deadline <= Instant::now();
-        if self.sessions.iter().next().is_some() && !late {
-            return false;
-        }
-        for (_, session) in self.sessions.iter() {
-            session.kill();
-        }
-        let children = [self.control.as_ref().map(Child::kill), self.zygote.as_ref().map(Child::kill)];
-        for errno in children.into_iter().flatten().filter_map(Result::err) {
-            tracing::error!(%errno, "a child could not be ended");
-        }
-        true
-    }
 }
 
 /// An error with its causes on one line.
@@ -677,17 +447,4 @@ impl std::fmt::Display for Chain<'_> {
         }
         Ok(())
     }
-}
-
-fn take_signals() -> Result<SignalFd, Error> {
-    let as_errno = |e: nix::errno::Errno| Error::System {
-        step: "take over the signals",
-        source: Errno::from_raw_os_error(e as i32),
-    };
-    let mut wanted = SigSet::empty();
-    for signal in [NixSignal::SIGTERM, NixSignal::SIGINT] {
-        wanted.add(signal);
-    }
-    wanted.thread_block().map_err(as_errno)?;
-    SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(as_errno)
 }

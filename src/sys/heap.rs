@@ -7,11 +7,9 @@ const KEPT_IN_A_BURST: libc::c_int = 8 * 1024 * 1024;
 
 /// Sets up the allocator of a process that will fork many small ones. Called once, before the first fork.
 pub fn prepare_heap() {
-    for (option, value) in [
-        (libc::M_ARENA_MAX, 1),
-        (libc::M_MMAP_THRESHOLD, KEPT_IN_A_BURST),
-        (libc::M_TRIM_THRESHOLD, KEPT_IN_A_BURST),
-    ] {
+    for (option, value) in
+        [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, KEPT_IN_A_BURST), (libc::M_TRIM_THRESHOLD, KEPT_IN_A_BURST)]
+    {
         // SAFETY: `mallopt` takes two integers. It answers 0 for an option it does not know, which changes nothing.
         unsafe { libc::mallopt(option, value) };
     }

@@ -1,0 +1,180 @@
+//! Keeps control and the zygote: forks them, hears them, and forks them again when they end. Live sessions go on meanwhile.
+
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use super::children::Child;
+use super::node::{Chain, Node};
+use super::poll::Token;
+use super::sessions::Phase;
+use super::{Error, system, zygote};
+use crate::cell::{self, Privilege};
+use crate::domain::ConnId;
+use crate::wire::{EndReason, FromControl, FromZygote, LinkError, ToControl};
+
+impl Node<'_> {
+    pub(super) fn fork_zygote(&mut self) -> Result<(), Error> {
+        let (privilege, sessions) = (self.privilege, self.roles.sessions);
+        let child = Child::fork(c"enclos-zygote", |link| {
+            let code = zygote::serve(&link, privilege, sessions);
+            if let Err(error) = &code {
+                tracing::error!(error = %Chain(error), "the session zygote ended");
+            }
+            if code.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        })?;
+        self.poll.watch(&child.link, Token::Zygote).map_err(system("watch the zygote"))?;
+        self.poll.watch(&child.pidfd, Token::ZygoteEnd).map_err(system("watch the zygote"))?;
+        self.zygote = Some(child);
+        Ok(())
+    }
+
+    pub(super) fn hear_zygote(&mut self) -> Result<(), Error> {
+        let Some(zygote) = &mut self.zygote else { return Ok(()) };
+        let heard = match zygote.link.try_recv::<FromZygote>() {
+            Ok(heard) => heard,
+            Err(LinkError::NotReady) => return Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "zygote does not speak");
+                return self.lose_zygote();
+            }
+        };
+        match (heard.message, heard.fd) {
+            (FromZygote::Ready, None) => {
+                zygote.ready = true;
+                self.order_births()
+            }
+            (FromZygote::Born { slot, pid }, Some(pidfd)) => self.register(slot, pid, pidfd),
+            (FromZygote::Stillborn { slot, errno }, None) => {
+                tracing::error!(errno, "a session could not be forked");
+                self.zygote_pause.lengthen(Instant::now());
+                self.sessions.abandon(slot);
+                Ok(())
+            }
+            _ => self.lose_zygote(),
+        }
+    }
+
+    fn register(&mut self, slot: u32, pid: u32, pidfd: OwnedFd) -> Result<(), Error> {
+        let generation = self.sessions.generation(slot);
+        if let Some(session) = self.sessions.get(slot) {
+            self.poll.watch(&pidfd, Token::SessionEnd(slot, generation)).map_err(system("watch a session"))?;
+            session.process = Some((pid, pidfd));
+            self.zygote_pause.forget();
+        }
+        Ok(())
+    }
+
+    pub(super) fn lose_zygote(&mut self) -> Result<(), Error> {
+        let Some(zygote) = self.zygote.take() else { return Ok(()) };
+        zygote.kill().map_err(system("end the zygote"))?;
+        self.poll.forget(&zygote.link).map_err(system("stop watching the zygote"))?;
+        self.poll.forget(&zygote.pidfd).map_err(system("stop watching the zygote"))?;
+        if self.stopping.is_none() {
+            tracing::error!("the session zygote ended; starting another");
+            self.zygote_pause.lengthen(Instant::now());
+        }
+        self.leaving.push(zygote.pidfd);
+        for slot in self.sessions.which(|s| matches!(s.phase, Phase::Newborn) && s.process.is_none()) {
+            self.forget_link(slot)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn fork_control(&mut self) -> Result<(), Error> {
+        let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
+        let role = self.roles.control;
+        let (database, run) = (self.settings.paths.database_dir(), self.settings.paths.run_dir());
+        let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &[&database, &run]) {
+            Ok(()) => role(link),
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "control could not drop its privileges");
+                ExitCode::FAILURE
+            }
+        })?;
+        self.poll.watch(&child.link, Token::Control).map_err(system("watch control"))?;
+        self.poll.watch(&child.pidfd, Token::ControlEnd).map_err(system("watch control"))?;
+        self.control = Some(child);
+        Ok(())
+    }
+
+    pub(super) fn hear_control(&mut self) -> Result<(), Error> {
+        let Some(control) = &mut self.control else { return Ok(()) };
+        if control.is_behind() && control.flush().is_ok() && !control.is_behind() {
+            self.poll.watch_room(&control.link, Token::Control, false).map_err(system("watch control"))?;
+        }
+        let heard = match control.link.try_recv::<FromControl>() {
+            Ok(heard) => heard.message,
+            Err(LinkError::NotReady) => return Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "control does not speak");
+                return self.lose_control();
+            }
+        };
+        match heard {
+            FromControl::Ready => self.welcome_control(),
+            FromControl::Answer { ticket, facts } => return self.answer(ticket, facts),
+            FromControl::Unable { ticket } => return self.unable(ticket),
+            FromControl::End { conns, reason } => self.end_connections(&conns, reason),
+        }
+        Ok(())
+    }
+
+    /// Control is there, perhaps again: it learns which sessions are live, and is asked what was left unanswered.
+    fn welcome_control(&mut self) {
+        if let Some(control) = &mut self.control {
+            control.ready = true;
+        }
+        self.control_pause.forget();
+        let live: Vec<ToControl> = self
+            .sessions
+            .iter()
+            .filter_map(|(_, s)| match &s.phase {
+                Phase::Live { record } => Some(ToControl::Opened(record.clone())),
+                _ => None,
+            })
+            .collect();
+        for message in live {
+            self.tell_control(message);
+        }
+        self.ask_again();
+    }
+
+    /// Sends to control, now or as soon as it reads; when it is away, `welcome_control` catches up.
+    pub(super) fn tell_control(&mut self, message: ToControl) {
+        let Some(control) = self.control.as_mut().filter(|c| c.ready) else { return };
+        let posted = control.post(message);
+        let watched =
+            if control.is_behind() { self.poll.watch_room(&control.link, Token::Control, true) } else { Ok(()) };
+        if posted.is_err() || watched.is_err() {
+            tracing::error!("control does not take messages; starting another");
+            if let Err(errno) = control.kill() {
+                tracing::error!(%errno, "control could not be killed");
+            }
+        }
+    }
+
+    pub(super) fn lose_control(&mut self) -> Result<(), Error> {
+        let Some(control) = self.control.take() else { return Ok(()) };
+        control.kill().map_err(system("end control"))?;
+        self.poll.forget(&control.link).map_err(system("stop watching control"))?;
+        self.poll.forget(&control.pidfd).map_err(system("stop watching control"))?;
+        if self.stopping.is_none() {
+            tracing::error!("control ended; starting another, live sessions go on");
+            self.control_pause.lengthen(Instant::now());
+        }
+        self.leaving.push(control.pidfd);
+        Ok(())
+    }
+
+    fn end_connections(&mut self, conns: &[ConnId], reason: EndReason) {
+        let slots = self.sessions.which(|s| match &s.phase {
+            Phase::Live { record } => conns.contains(&record.conn),
+            Phase::Login { peer, .. } => conns.contains(&peer.conn),
+            _ => false,
+        });
+        for slot in slots {
+            self.end(slot, reason);
+        }
+    }
+}
