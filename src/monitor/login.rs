@@ -13,7 +13,7 @@ use super::poll::Token;
 use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
 use crate::authority::{self, Denial, Principal};
-use crate::cell::{Fault, Plan};
+use crate::cell::{Fault, Plan, Privilege};
 use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Timestamp};
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, ViewEntry};
 
@@ -228,7 +228,10 @@ impl Node<'_> {
             key: session.key.take(),
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),
             pid: session.process.as_ref().map_or(0, |(pid, _)| *pid),
-            uid: session.uid,
+            uid: match self.privilege {
+                Privilege::Root => session.uid,
+                Privilege::Rootless { uid, .. } => uid,
+            },
             since: now(),
             as_of: principal.as_of(),
         };

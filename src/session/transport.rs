@@ -78,7 +78,7 @@ impl Transport {
     pub(super) fn new(settings: &SessionSettings, keys: Vec<PrivateKey>) -> Transport {
         let config = server::Config {
             server_id: SshId::Standard(IDENT.into()),
-            methods: MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..]),
+            methods: methods(),
             auth_rejection_time: REJECTION,
             auth_rejection_time_initial: Some(Duration::ZERO),
             preferred: Preferred {
@@ -212,7 +212,17 @@ fn number(id: ChannelId) -> u32 {
 }
 
 fn verdict(is_in: bool) -> Auth {
-    if is_in { Auth::Accept } else { Auth::reject() }
+    if is_in { Auth::Accept } else { rejected() }
+}
+
+/// A refusal after which everything may be tried again. Left to itself the library takes a method away once it has
+/// failed, and a mistyped password could not be typed again.
+fn rejected() -> Auth {
+    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
+}
+
+fn methods() -> MethodSet {
+    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
 }
 
 /// SHA-1 signatures, and RSA keys that can be factored, are refused before anybody is asked.
@@ -319,14 +329,14 @@ impl server::Handler for Connection {
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
         if !is_sound(offer.public_key, offer.algorithm) {
-            return Ok(Auth::reject());
+            return Ok(rejected());
         }
         Ok(verdict(self.client.offer(user, &offer.public_key.public_key_bytes()).await?))
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
         if !is_sound(key.public_key, key.algorithm) {
-            return Ok(Auth::reject());
+            return Ok(rejected());
         }
         Ok(verdict(self.client.claim_key(user, &key.public_key.public_key_bytes()).await?))
     }
