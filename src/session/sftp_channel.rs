@@ -1,29 +1,70 @@
 //! One SFTP channel: the engine, and how much its client can take.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::task::JoinHandle;
+
 use crate::domain::{AccountName, UserName};
 use crate::files::{self, Root};
 use crate::sftp::{Broken, Engine, Settings, Totals};
 
 /// Answers that are sealed at once; more wait as unserved requests, which are smaller.
 const MOST_AT_ONCE: usize = 512 * 1024;
+/// Answers that one callback of the SSH library may hand over. Nothing is written to the network before it returns, so
+/// this is what a client can make us keep; the usual window of 2 MiB is filled in one go.
+const MOST_IN_A_TURN: usize = 3 * 1024 * 1024;
+/// What may wait inside the SSH library for a closed window, or for the end of a key exchange.
+const MOST_PENDING: usize = 2 * 1024 * 1024;
+/// Answers that go out at once where they are made after a turn was full.
+const MOST_LATER: usize = 128 * 1024;
 
-/// An engine and what is known of its client's window.
+/// An engine, and what has left it.
 #[derive(Debug)]
 pub(super) struct SftpChannel {
-    engine: Engine,
-    /// Bytes handed to the SSH library beyond the client's window. An upper bound: the library sends them by itself as
-    /// the window opens.
+    served: Arc<Mutex<Served>>,
+    /// An upper bound of what waits inside the SSH library, which sends it by itself as the window opens.
     pending: usize,
+    /// Serves what a turn had no room for; while it does, nobody else serves.
+    later: Option<JoinHandle<()>>,
 }
 
-/// How the answers leave, and what is known of the window they leave through.
+#[derive(Debug)]
+struct Served {
+    engine: Engine,
+    broken: Option<Broken>,
+}
+
+/// The requests that wait, for a task that serves them bit by bit.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    served: Arc<Mutex<Served>>,
+}
+
+impl Iterator for Waiting {
+    type Item = Vec<u8>;
+
+    /// The next answers; `None` when no whole request waits, or one broke a rule.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut served = lock(&self.served);
+        let mut out = Vec::new();
+        served.broken = served.engine.resume(&mut out, MOST_LATER).err();
+        (!out.is_empty()).then_some(out)
+    }
+}
+
+/// A poisoned lock belongs to a process that is being aborted.
+fn lock(served: &Mutex<Served>) -> MutexGuard<'_, Served> {
+    served.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How the answers leave.
 pub(super) trait Outlet {
-    /// Bytes that the client takes before it has to open its window again (RFC 4254, section 5.2).
-    fn window(&self) -> usize;
-    /// Whether bytes handed over before still wait for the window or the end of a key exchange.
+    /// Whether bytes handed over before still wait for the client's window or the end of a key exchange.
     fn is_behind(&self) -> bool;
     /// Hands bytes over.
     fn send(&mut self, bytes: Vec<u8>) -> Result<(), super::transport::SshError>;
+    /// Has the rest sent by a task, each part when the one before has left the process.
+    fn send_later(&self, waiting: Waiting) -> JoinHandle<()>;
 }
 
 /// Why a channel ends early.
@@ -52,61 +93,91 @@ impl SftpChannel {
             umask,
             start: b"/".to_vec(),
         };
-        SftpChannel { engine: Engine::new(root, settings), pending: 0 }
+        let served = Served { engine: Engine::new(root, settings), broken: None };
+        SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None }
     }
 
     /// Serves what arrived.
     pub(super) fn feed(&mut self, input: &[u8], outlet: &mut impl Outlet) -> Result<(), Stopped> {
         let mut out = Vec::new();
         let room = self.room(outlet);
-        let fed = self.engine.feed(input, &mut out, room);
+        let fed = lock(&self.served).engine.feed(input, &mut out, room);
+        let served = out.len();
         self.send(out, outlet)?;
         fed.map_err(Stopped::Broken)?;
-        self.resume(outlet)
+        self.go_on(served, outlet)
     }
 
     /// Serves what waited, as far as the client's window goes.
     pub(super) fn resume(&mut self, outlet: &mut impl Outlet) -> Result<(), Stopped> {
-        while self.engine.backlog() > 0 {
+        self.go_on(0, outlet)
+    }
+
+    /// Goes on with what waits after a turn in which `served` bytes have left.
+    fn go_on(&mut self, mut served: usize, outlet: &mut impl Outlet) -> Result<(), Stopped> {
+        if let Some(broken) = lock(&self.served).broken.take() {
+            return Err(Stopped::Broken(broken));
+        }
+        while self.backlog() > 0 {
             let room = self.room(outlet);
             if room == 0 {
                 break;
             }
-            let mut out = Vec::new();
-            let served = self.engine.resume(&mut out, room);
-            let progress = !out.is_empty();
-            self.send(out, outlet)?;
-            served.map_err(Stopped::Broken)?;
-            if !progress {
+            if served >= MOST_IN_A_TURN {
+                self.later = Some(outlet.send_later(Waiting { served: self.served.clone() }));
                 break;
             }
+            let mut out = Vec::new();
+            let resumed = lock(&self.served).engine.resume(&mut out, room);
+            let length = out.len();
+            self.send(out, outlet)?;
+            resumed.map_err(Stopped::Broken)?;
+            if length == 0 {
+                break;
+            }
+            served += length;
         }
         Ok(())
     }
 
-    /// Bytes moved over this channel.
-    pub(super) fn totals(&self) -> Totals {
-        self.engine.totals()
+    /// Bytes of requests that are not served.
+    pub(super) fn backlog(&self) -> usize {
+        lock(&self.served).engine.backlog()
     }
 
-    /// What may be produced now without anything but the last answer piling up in the SSH library.
+    /// Bytes moved over this channel.
+    pub(super) fn totals(&self) -> Totals {
+        lock(&self.served).engine.totals()
+    }
+
+    /// What may be handed over now.
     ///
-    /// When nothing may, the client has been sent a full window, so it will open it again and `resume` is called.
+    /// When it is nothing, either a task is serving, or the client has been sent a full window, so it will open it
+    /// again and `resume` is called.
     fn room(&mut self, outlet: &impl Outlet) -> usize {
+        if self.later.as_ref().is_some_and(|task| !task.is_finished()) {
+            return 0;
+        }
         if !outlet.is_behind() {
             self.pending = 0;
         }
-        outlet.window().saturating_sub(self.pending).min(MOST_AT_ONCE)
+        MOST_PENDING.saturating_sub(self.pending).min(MOST_AT_ONCE)
     }
 
     fn send(&mut self, bytes: Vec<u8>, outlet: &mut impl Outlet) -> Result<(), Stopped> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let (length, before) = (bytes.len(), outlet.window());
-        outlet.send(bytes).map_err(Stopped::Ssh)?;
-        let sent = before.saturating_sub(outlet.window());
-        self.pending += length.saturating_sub(sent);
-        Ok(())
+        self.pending += bytes.len();
+        outlet.send(bytes).map_err(Stopped::Ssh)
+    }
+}
+
+impl Drop for SftpChannel {
+    /// The task must not outlive its channel.
+    fn drop(&mut self) {
+        if let Some(task) = &self.later {
+            task.abort();
+        }
     }
 }

@@ -16,12 +16,13 @@ use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, RunningS
 use russh::{ChannelId, ChannelOpenFailure, Disconnect, Limits, MethodKind, MethodSet, Preferred, Pty, SshId};
 use russh::{cipher, compression, kex, mac};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use prompt::Prompt;
 
 use super::channels::{Channel, Channels, refusal};
 use super::login::{Access, Client};
-use super::sftp_channel::{Outlet, SftpChannel, Stopped};
+use super::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
 use super::{Error, FAREWELL};
 use crate::config::SessionSettings;
 use crate::domain::Service;
@@ -194,16 +195,24 @@ struct ChannelOutlet<'a> {
 }
 
 impl Outlet for ChannelOutlet<'_> {
-    fn window(&self) -> usize {
-        self.session.window_size(&self.id) as usize
-    }
-
     fn is_behind(&self) -> bool {
         self.session.has_pending_data(self.id)
     }
 
     fn send(&mut self, bytes: Vec<u8>) -> Result<(), SshError> {
         self.session.data(self.id, bytes)
+    }
+
+    /// The library takes from its queue, which is short, when what it took before has been written.
+    fn send_later(&self, waiting: Waiting) -> JoinHandle<()> {
+        let (id, handle) = (self.id, self.session.handle());
+        tokio::spawn(async move {
+            for answers in waiting {
+                if handle.data(id, answers).await.is_err() {
+                    return;
+                }
+            }
+        })
     }
 }
 
