@@ -621,6 +621,24 @@ fn answers_that_are_not_taken_do_not_pile_up_behind_a_small_window() {
 }
 
 #[test]
+fn what_was_asked_before_the_end_is_answered() {
+    let node = Node::start("");
+    node.put_file("big", 1 << 20);
+    run(async {
+        let client = log_in(&node).await;
+        let mut raw = Raw::open(&client).await;
+        let handle = raw.handle("big", 1).await;
+        raw.send((0..100).flat_map(|id| read_request(id, &handle, 0, LONGEST_READ)).collect()).await;
+        raw.channel.eof().await.expect("sent");
+        for id in 0..100_u32 {
+            assert_eq!(raw.packet().await.get(1..5), Some(&id.to_be_bytes()[..]));
+        }
+        // The exit status may have come before the last answers, which waited for the window.
+        assert_eq!(until_closed(&mut raw.channel).await.error, "");
+    });
+}
+
+#[test]
 fn requests_without_end_close_their_channel() {
     let node = Node::start("");
     node.put_file("big", 1 << 20);

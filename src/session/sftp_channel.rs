@@ -26,6 +26,8 @@ pub(super) struct SftpChannel {
     pending: usize,
     /// Serves what a turn had no room for; while it does, nobody else serves.
     later: Option<JoinHandle<()>>,
+    /// Nothing more will be asked.
+    asked_all: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl SftpChannel {
             start: b"/".to_vec(),
         };
         let served = Served { engine: Engine::new(root, settings), broken: None };
-        SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None }
+        SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None, asked_all: false }
     }
 
     /// Serves what arrived.
@@ -140,8 +142,24 @@ impl SftpChannel {
         Ok(())
     }
 
+    /// Notes that nothing more will be asked.
+    pub(super) fn ask_no_more(&mut self) {
+        self.asked_all = true;
+    }
+
+    /// Whether everything was asked, and nothing waits for the client's window any more. Half a request does not count,
+    /// nor does what a task has still to serve: nobody would say when that is done.
+    pub(super) fn is_done(&self) -> bool {
+        let waits_for_window = self.pending >= MOST_PENDING && !self.is_served_later();
+        self.asked_all && !(waits_for_window && self.backlog() > 0)
+    }
+
+    fn is_served_later(&self) -> bool {
+        self.later.as_ref().is_some_and(|task| !task.is_finished())
+    }
+
     /// Bytes of requests that are not served.
-    pub(super) fn backlog(&self) -> usize {
+    fn backlog(&self) -> usize {
         lock(&self.served).engine.backlog()
     }
 
@@ -155,7 +173,7 @@ impl SftpChannel {
     /// When it is nothing, either a task is serving, or the client has been sent a full window, so it will open it
     /// again and `resume` is called.
     fn room(&mut self, outlet: &impl Outlet) -> usize {
-        if self.later.as_ref().is_some_and(|task| !task.is_finished()) {
+        if self.is_served_later() {
             return 0;
         }
         if !outlet.is_behind() {

@@ -321,6 +321,10 @@ impl Connection {
         session: &mut Session,
     ) -> Result<(), Error> {
         match served {
+            Ok(()) if self.channels.sftp(number(id)).is_some_and(|sftp| sftp.is_done()) => {
+                self.report_totals(id).await;
+                self.finish(id, session, None, 0)
+            }
             Ok(()) => Ok(()),
             Err(Stopped::Ssh(error)) => Err(error.into()),
             Err(Stopped::Broken(broken)) => {
@@ -467,11 +471,13 @@ impl server::Handler for Connection {
 
     /// The client has nothing more to ask: what it asked for is answered, and that is all.
     async fn channel_eof(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        if self.channels.sftp(number(id)).is_some() {
-            self.report_totals(id).await;
-            return self.finish(id, session, None, 0);
+        match self.channels.sftp(number(id)) {
+            Some(sftp) => {
+                sftp.ask_no_more();
+                self.after_serving(id, Ok(()), session).await
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {
