@@ -515,6 +515,23 @@ fn channels_that_have_ended_make_room_for_others() {
 }
 
 #[test]
+fn busy_multiplexing_is_no_breach() {
+    let node = Node::start("");
+    run(async {
+        let client = log_in(&node).await;
+        // More reports than a session may make at once.
+        for n in 0..150 {
+            let mut channel = open(&client).await.unwrap_or_else(|e| panic!("channel {n}: {e}"));
+            channel.exec(true, "true").await.expect("sent");
+            until_closed(&mut channel).await;
+            let raw = Raw::open(&client).await;
+            raw.channel.close().await.expect("sent");
+        }
+    });
+    assert!(!node.log().contains("broke the rules"), "an honest session was killed");
+}
+
+#[test]
 fn requests_that_nobody_serves_are_answered() {
     let node = Node::start("");
     run(async {

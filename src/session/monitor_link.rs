@@ -5,9 +5,17 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use crate::wire::{AsyncLink, EndReason, Event, FromSession, Link, LinkError, ToSession};
+
+/// Reports in one [`PERIOD`]: half of what the monitor takes for a breach, for its periods begin at other times.
+const MOST_REPORTS: u32 = 200;
+/// How long the budget of reports lasts.
+const PERIOD: Duration = Duration::from_secs(10);
 
 /// A shared handle to the channel.
 #[derive(Clone, Debug)]
@@ -23,14 +31,41 @@ struct Inner {
     answered: Notify,
     /// Held by whoever has a question open.
     asking: Mutex<()>,
+    budget: Mutex<Budget>,
+}
+
+/// How many reports were made since when.
+#[derive(Debug)]
+struct Budget {
+    since: Instant,
+    made: u32,
+}
+
+impl Budget {
+    /// Takes one report off the budget, and waits for the next one when it is used up: so the client that causes them is
+    /// slowed down, and none is lost.
+    async fn spend(&mut self) {
+        if self.made >= MOST_REPORTS {
+            tokio::time::sleep_until(self.since + PERIOD).await;
+        }
+        if self.since.elapsed() >= PERIOD {
+            *self = Budget { since: Instant::now(), made: 0 };
+        }
+        self.made += 1;
+    }
 }
 
 impl MonitorLink {
     /// Takes over the channel. A runtime must be running.
     pub(super) fn new(link: Link) -> std::io::Result<MonitorLink> {
         let link = AsyncLink::new(link)?;
-        let inner =
-            Inner { link, answer: std::sync::Mutex::new(None), answered: Notify::new(), asking: Mutex::new(()) };
+        let inner = Inner {
+            link,
+            answer: std::sync::Mutex::new(None),
+            answered: Notify::new(),
+            asking: Mutex::new(()),
+            budget: Mutex::new(Budget { since: Instant::now(), made: 0 }),
+        };
         Ok(MonitorLink { inner: Arc::new(inner) })
     }
 
@@ -48,6 +83,7 @@ impl MonitorLink {
 
     /// Reports. What cannot be said because the monitor is gone is lost with it.
     pub(super) async fn report(&self, event: Event) {
+        self.inner.budget.lock().await.spend().await;
         match self.inner.link.send(&FromSession::Event(event)).await {
             Ok(()) | Err(LinkError::Gone) => {}
             Err(error) => self.last_words(Event::ProtocolError { what: error.to_string() }),
