@@ -671,6 +671,8 @@ fn requests_without_end_close_their_channel() {
             }
         }
         node.assert_frugal(before);
+        let ended = until_closed(&mut raw.channel).await;
+        assert!(ended.error.contains("too many requests wait"), "{ended:?}");
         let other = log_in(&node).await;
         Raw::open(&other).await;
     });

@@ -18,6 +18,8 @@ pub const LINK_FD: RawFd = 3;
 const MOST_DESCRIPTORS: u64 = 1100;
 /// Most memory a session may ask for, far above what its bounded queues need.
 const MOST_MEMORY: u64 = 256 * 1024 * 1024;
+/// Most address space, which bounds shared memory too; the program and its libraries take a part of it.
+const MOST_ADDRESSES: u64 = 1024 * 1024 * 1024;
 
 /// What a newborn session is confined with.
 #[derive(Debug)]
@@ -70,6 +72,7 @@ fn limit() -> Result<(), Error> {
         (Resource::Core, 1),
         (Resource::Nofile, MOST_DESCRIPTORS),
         (Resource::Data, MOST_MEMORY),
+        (Resource::As, MOST_ADDRESSES),
         (Resource::Memlock, 0),
         (Resource::Msgqueue, 0),
     ] {

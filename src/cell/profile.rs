@@ -85,7 +85,6 @@ const ALLOWED: &[(&str, &[i64])] = &[
             libc::SYS_fsync,
             libc::SYS_fdatasync,
             libc::SYS_copy_file_range,
-            libc::SYS_fcntl,
             libc::SYS_dup,
         ],
     ),
@@ -127,8 +126,11 @@ pub(super) fn session() -> Result<BpfProgram, Error> {
     }
     // The runtime makes sockets non-blocking this way; every other ioctl is refused.
     rules.insert(libc::SYS_ioctl, vec![only(1, SeccompCmpOp::Eq, libc::FIONBIO)?]);
-    // The runtime's waker for signals is a pair of sockets connected to one another, to nothing else.
-    rules.insert(libc::SYS_socketpair, vec![only(0, SeccompCmpOp::Eq, libc::AF_UNIX as u64)?]);
+    // Flags of descriptors, and copies of them. Not leases, which would hold up other programs of the account, nor owners
+    // and signals of descriptors.
+    let commands = [libc::F_GETFL, libc::F_SETFL, libc::F_GETFD, libc::F_SETFD, libc::F_DUPFD_CLOEXEC];
+    let allowed = commands.iter().map(|command| only(1, SeccompCmpOp::Eq, command.unsigned_abs().into()));
+    rules.insert(libc::SYS_fcntl, allowed.collect::<Result<_, _>>()?);
     // Landlock's crate sets no_new_privs, which is set already.
     rules.insert(libc::SYS_prctl, vec![only(0, SeccompCmpOp::Eq, libc::PR_SET_NO_NEW_PRIVS as u64)?]);
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(Error::Profile)?;

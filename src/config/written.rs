@@ -219,6 +219,10 @@ impl Written {
         if self.login_grace == 0 || self.max_connections == 0 || self.max_unauthenticated == 0 {
             return impossible("login_grace", "and the limits on connections must be above 0");
         }
+        if !(1..=20).contains(&self.max_auth_attempts) {
+            // The monitor takes 40 claims of one connection for a breach.
+            return impossible("max_auth_attempts", "must be between 1 and 20");
+        }
         let umask = u32::from_str_radix(&self.umask, 8).ok().filter(|m| *m <= 0o777);
         let Some(umask) = umask else {
             return impossible("umask", "must be an octal number such as \"0022\"");
@@ -307,6 +311,7 @@ mod tests {
             ("listen = []", "listen is empty"),
             ("umask = \"99\"", "umask must be an octal number"),
             ("uid_first = 5", "uid_first"),
+            ("max_auth_attempts = 100", "max_auth_attempts"),
         ] {
             let error = read_text(text).and_then(Written::mean).expect_err(text).to_string();
             assert!(error.contains(part), "{error}");

@@ -143,6 +143,7 @@ impl<'a> Node<'a> {
             || !self.accepting
             || self.control.is_none()
             || self.zygote.is_none()
+            || !self.zygote_pause.is_over(Instant::now())
             || !self.leaving.is_empty()
             || !self.arrivals.is_empty()
             || self.sessions.iter().any(|(_, s)| matches!(s.phase, Phase::Login { .. } | Phase::Ending { .. }))
@@ -254,7 +255,8 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn order_births(&mut self) -> Result<(), Error> {
-        if self.stopping.is_some() || !self.zygote.as_ref().is_some_and(|z| z.ready) {
+        let can_fork = self.zygote_pause.is_over(Instant::now()) && self.zygote.as_ref().is_some_and(|z| z.ready);
+        if self.stopping.is_some() || !can_fork {
             return Ok(());
         }
         let coming = self.sessions.which(|s| matches!(s.phase, Phase::Newborn | Phase::Spare)).len();
