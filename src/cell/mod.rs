@@ -2,7 +2,7 @@
 //!
 //! Owns: plans (data), the steps that carry them out, the empty template that sessions are forked from, and the lists
 //! of system calls. Runs in: the zygote and the newborn session ([`Zygote`], [`confine_newborn`]), the monitor's
-//! short-lived attach helper ([`attach`]), and the session after login ([`confine_to_view`]).
+//! short-lived attach helper ([`attach()`]), and the session after login ([`confine_to_view`]).
 //! Trusts: the plan, which the monitor made from a `Principal`; nothing on disk beneath an account's home.
 //!
 //! Every step can fail and none may be skipped: an error from here ends the process that asked.
