@@ -30,7 +30,7 @@ pub struct Newborn<'a> {
     pub uid: u32,
     /// `/dev/null`, for the standard streams.
     pub null: BorrowedFd<'a>,
-    /// The list of system calls.
+    /// The second part of the list of system calls; the zygote has loaded the first.
     pub filter: &'a BpfProgram,
 }
 

@@ -27,13 +27,14 @@ impl Zygote {
     /// Moves this process into the template and drops what forking sessions does not need. Files of the host cannot
     /// be opened afterwards.
     pub fn prepare(privilege: Privilege) -> Result<Zygote, Error> {
-        let filter = profile::session()?;
+        let (first, filter) = (profile::zygote()?, profile::session()?);
         let null =
             rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Bits::empty()).step("open /dev/null")?;
         let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty())
             .step("open /proc")?;
         template::enter()?;
         caps::keep_for_zygote()?;
+        seccompiler::apply_filter(&first).map_err(Error::Filter)?;
         Ok(Zygote { privilege, filter, null, proc })
     }
 
