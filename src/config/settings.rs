@@ -64,6 +64,13 @@ pub struct Ids {
     pub count: u32,
 }
 
+impl Ids {
+    /// Whether an id is one of them.
+    pub fn contains(self, id: u32) -> bool {
+        id.checked_sub(self.first).is_some_and(|offset| offset < self.count)
+    }
+}
+
 impl Default for Ids {
     /// 65,536 ids from 0x70000000 on, which neither distributions nor container managers give out
     /// (systemd's UIDS-GIDS page lists the range as unused).
@@ -100,6 +107,8 @@ pub struct MonitorSettings {
 pub struct ControlSettings {
     /// Where things are.
     pub paths: Paths,
+    /// Ids that no account may have, because processes of the node have them.
+    pub ids: Ids,
     /// Most passwords hashed at the same time; each takes 19 MiB.
     pub max_hashing: usize,
 }

@@ -1,6 +1,7 @@
 //! The configuration as it is written: one TOML file, `conf.d/*.toml` beside it, and `ENCLOS_…` in the environment, each
 //! overriding the one before.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,12 +29,14 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// It is not TOML.
-    #[error("configuration {} is not TOML: {}", file.display(), source.message())]
+    #[error("{}: line {line} is not TOML: {problem}", file.display())]
     Syntax {
         /// Which.
         file: PathBuf,
-        /// Where and why.
-        source: Box<toml::de::Error>,
+        /// Where in it, counted from 1.
+        line: usize,
+        /// What the parser says.
+        problem: String,
     },
     /// A key that means nothing.
     #[error("{origin}: there is no setting {key:?}{}", hint(.nearest.as_deref()))]
@@ -46,18 +49,26 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// A value of the wrong kind.
-    #[error("configuration: {}", source.message())]
+    #[error("{origin}: {key} must be {takes}, not {found}")]
     Value {
-        /// Which setting and what it takes.
-        source: Box<toml::de::Error>,
+        /// File or environment.
+        origin: String,
+        /// The key.
+        key: String,
+        /// What to write.
+        takes: &'static str,
+        /// What is written.
+        found: String,
     },
     /// A value that cannot be.
-    #[error("configuration: {key} {problem}")]
+    #[error("{origin}: {key} {problem}")]
     Impossible {
+        /// File or environment.
+        origin: String,
         /// The key.
         key: &'static str,
         /// What is wrong and what to write.
-        problem: String,
+        problem: &'static str,
     },
 }
 
@@ -89,26 +100,34 @@ pub struct Written {
     pub log: LogFormat,
 }
 
-/// Every key there is.
-const KEYS: [&str; 17] = [
-    "state",
-    "listen",
-    "host_keys",
-    "control_user",
-    "uid_first",
-    "uid_count",
-    "require",
-    "login_grace",
-    "max_unauthenticated",
-    "max_connections",
-    "spare_sessions",
-    "max_auth_attempts",
-    "max_hashing",
-    "keepalive_interval",
-    "keepalive_max",
-    "umask",
-    "log",
+/// Every key there is, and what it takes.
+const KEYS: [(&str, &str); 17] = [
+    ("state", "a directory such as \"/var/lib/enclos\""),
+    ("listen", "a list of addresses with ports such as [\"127.0.0.1:2222\"]"),
+    ("host_keys", "a directory such as \"/var/lib/enclos/keys\""),
+    ("control_user", "the name of a system user such as \"enclos-control\""),
+    ("uid_first", "a user id such as 1879048192"),
+    ("uid_count", "a number such as 65536"),
+    ("require", "a list of layers such as [\"landlock\"] (`enclos doctor` names them all)"),
+    ("login_grace", "a number of seconds such as 120"),
+    ("max_unauthenticated", "a number such as 100"),
+    ("max_connections", "a number such as 4096"),
+    ("spare_sessions", "a number such as 2"),
+    ("max_auth_attempts", "a number such as 6"),
+    ("max_hashing", "a number such as 2"),
+    ("keepalive_interval", "a number of seconds such as 60, or 0 for never"),
+    ("keepalive_max", "a number such as 3"),
+    ("umask", "an octal number in quotes such as \"0022\""),
+    ("log", "\"text\" or \"json\""),
 ];
+
+/// What a key takes, if it is one.
+fn takes(key: &str) -> Option<&'static str> {
+    KEYS.iter().find(|(known, _)| *known == key).map(|(_, takes)| *takes)
+}
+
+/// Where each setting that was written stands.
+type Origins = BTreeMap<String, String>;
 
 impl Default for Written {
     fn default() -> Self {
@@ -136,32 +155,65 @@ impl Default for Written {
 }
 
 /// Reads the configuration. A named `file` must exist; `state` overrides what is written in it.
+///
+/// Variables `ENCLOS_...` that are no setting are left alone: container managers make such names of their own.
 pub fn load(file: Option<&Path>, state: Option<&Path>) -> Result<Node, ConfigError> {
-    let environment = std::env::vars().filter_map(|(name, value)| {
-        let key = name.strip_prefix("ENCLOS_")?.to_ascii_lowercase();
-        KEYS.contains(&key.as_str()).then_some((key, value))
+    let environment = std::env::vars_os().filter_map(|(name, value)| {
+        let key = name.to_str()?.strip_prefix("ENCLOS_")?.to_ascii_lowercase();
+        takes(&key).is_some().then(|| (key, value.to_string_lossy().into_owned()))
     });
-    read(file, state, environment)?.mean()
+    let (written, origins) = read(file, state, environment)?;
+    written.mean(&origins)
 }
 
 fn read(
     file: Option<&Path>,
     state: Option<&Path>,
     environment: impl Iterator<Item = (String, String)>,
-) -> Result<Written, ConfigError> {
-    let mut table = Table::new();
+) -> Result<(Written, Origins), ConfigError> {
+    let mut gathered = Gathered::default();
     for file in files(file)? {
-        table.extend(read_file(&file)?);
+        for (key, value) in read_file(&file)? {
+            gathered.add(key, value, file.display().to_string())?;
+        }
     }
-    table.extend(environment.map(|(key, text)| {
+    for (key, text) in environment {
         // `ENCLOS_LISTEN='["[::]:22"]'` is a list, `ENCLOS_STATE=/srv/enclos` is text.
         let value = text.parse::<Value>().unwrap_or(Value::String(text));
-        (key, value)
-    }));
-    if let Some(state) = state {
-        table.insert("state".to_owned(), Value::String(state.to_string_lossy().into_owned()));
+        let origin = format!("ENCLOS_{} in the environment", key.to_ascii_uppercase());
+        gathered.add(key, value, origin)?;
     }
-    Written::deserialize(Value::Table(table)).map_err(|source| ConfigError::Value { source: Box::new(source) })
+    let Gathered { mut written, mut origins, .. } = gathered;
+    if let Some(state) = state {
+        written.state = state.to_owned();
+        origins.insert("state".to_owned(), "--state".to_owned());
+    }
+    Ok((written, origins))
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Gathered {
+    table: Table,
+    written: Written,
+    origins: Origins,
+}
+
+impl Gathered {
+    /// Takes one setting more. What was read before is good, so if the whole is not now, it is for this one.
+    fn add(&mut self, key: String, value: Value, origin: String) -> Result<(), ConfigError> {
+        let Some(takes) = takes(&key) else {
+            return Err(ConfigError::UnknownKey { origin, nearest: nearest(&key), key });
+        };
+        let found = value.to_string().replace(char::is_control, " ").chars().take(80).collect();
+        self.table.insert(key.clone(), value);
+        match Written::deserialize(Value::Table(self.table.clone())) {
+            Ok(written) => self.written = written,
+            Err(_) => return Err(ConfigError::Value { origin, key, takes, found }),
+        }
+        self.origins.insert(key, origin);
+        Ok(())
+    }
 }
 
 /// The main file and what lies in `conf.d` beside it, in the order of names.
@@ -185,52 +237,36 @@ fn files(named: Option<&Path>) -> Result<Vec<PathBuf>, ConfigError> {
 
 fn read_file(file: &Path) -> Result<Table, ConfigError> {
     let text = fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: file.to_owned(), source })?;
-    let table: Table =
-        text.parse().map_err(|source| ConfigError::Syntax { file: file.to_owned(), source: Box::new(source) })?;
-    match table.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        Some(key) => {
-            Err(ConfigError::UnknownKey { origin: file.display().to_string(), key: key.clone(), nearest: nearest(key) })
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        ConfigError::Syntax {
+            file: file.to_owned(),
+            line: before.matches('\n').count() + 1,
+            problem: error.message().replace(char::is_control, " "),
         }
-        None => Ok(table),
-    }
+    })
 }
 
 fn nearest(key: &str) -> Option<String> {
-    let distance = |known: &&str| strsim::damerau_levenshtein(key, known);
-    KEYS.iter().min_by_key(|k| distance(k)).filter(|k| distance(k) <= 3).map(|k| (*k).to_owned())
+    let distance = |known: &str| strsim::damerau_levenshtein(key, known);
+    let (known, _) = KEYS.iter().min_by_key(|(known, _)| distance(known))?;
+    (distance(known) <= 3).then(|| (*known).to_owned())
 }
 
 impl Written {
     /// Checks what was written, and says what it means for each role.
-    fn mean(self) -> Result<Node, ConfigError> {
-        let impossible = |key, problem: &str| Err(ConfigError::Impossible { key, problem: problem.to_owned() });
-        if self.listen.is_empty() {
-            return impossible("listen", "is empty; give at least one address, for example [\"0.0.0.0:22\"]");
-        }
-        if !self.state.is_absolute() && self.state.as_os_str().is_empty() {
-            return impossible("state", "is empty; give a directory");
-        }
-        if self.uid_first < 1000 || self.uid_count < 16 || self.uid_first.checked_add(self.uid_count).is_none() {
-            return impossible(
-                "uid_first",
-                "and uid_count must name at least 16 ids from 1000 on that nobody else has",
-            );
-        }
-        if self.login_grace == 0 || self.max_connections == 0 || self.max_unauthenticated == 0 {
-            return impossible("login_grace", "and the limits on connections must be above 0");
-        }
-        if !(1..=20).contains(&self.max_auth_attempts) {
-            // The monitor takes 40 claims of one connection for a breach.
-            return impossible("max_auth_attempts", "must be between 1 and 20");
-        }
-        let umask = u32::from_str_radix(&self.umask, 8).ok().filter(|m| *m <= 0o777);
-        let Some(umask) = umask else {
-            return impossible("umask", "must be an octal number such as \"0022\"");
+    fn mean(self, origins: &Origins) -> Result<Node, ConfigError> {
+        let impossible = |(key, problem)| {
+            let origin = origins.get(key).map_or("configuration", String::as_str).to_owned();
+            ConfigError::Impossible { origin, key, problem }
         };
+        self.check().map_err(impossible)?;
+        let umask = octal(&self.umask).map_err(impossible)?;
         let ids = Ids { first: self.uid_first, count: self.uid_count };
-        let mut paths = Paths::beneath(&self.state);
-        if let Some(keys) = self.host_keys {
-            paths.keys = keys;
+        let state = absolute("state", &self.state).map_err(impossible)?;
+        let mut paths = Paths::beneath(&state);
+        if let Some(keys) = &self.host_keys {
+            paths.keys = absolute("host_keys", keys).map_err(impossible)?;
         }
         Ok(Node {
             monitor: MonitorSettings {
@@ -244,7 +280,7 @@ impl Written {
                 max_connections: self.max_connections,
                 spare_sessions: self.spare_sessions,
             },
-            control: ControlSettings { paths, max_hashing: self.max_hashing },
+            control: ControlSettings { paths, ids, max_hashing: self.max_hashing },
             session: SessionSettings {
                 max_auth_attempts: self.max_auth_attempts,
                 keepalive_interval: (self.keepalive_interval > 0).then(|| Duration::from_secs(self.keepalive_interval)),
@@ -254,6 +290,41 @@ impl Written {
             log: self.log,
         })
     }
+
+    fn check(&self) -> Result<(), Problem> {
+        if self.listen.is_empty() {
+            return Err(("listen", "is empty; give at least one address, for example [\"0.0.0.0:22\"]"));
+        }
+        if self.uid_first < 1000 || self.uid_count < 16 || self.uid_first.checked_add(self.uid_count).is_none() {
+            return Err(("uid_first", "and uid_count must name at least 16 ids from 1000 on that nobody else has"));
+        }
+        let above_zero: [(_, u64); 5] = [
+            ("login_grace", self.login_grace),
+            ("max_connections", self.max_connections as u64),
+            ("max_unauthenticated", self.max_unauthenticated as u64),
+            ("max_auth_attempts", self.max_auth_attempts as u64),
+            ("max_hashing", self.max_hashing as u64),
+        ];
+        match above_zero.into_iter().find(|(_, number)| *number == 0) {
+            Some((key, _)) => Err((key, "must be above 0, or nobody could log in")),
+            // The monitor takes 40 claims of one connection for a breach.
+            None if self.max_auth_attempts > 20 => Err(("max_auth_attempts", "must be at most 20")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A key, and what is wrong with its value.
+type Problem = (&'static str, &'static str);
+
+fn octal(umask: &str) -> Result<u32, Problem> {
+    let bits = u32::from_str_radix(umask, 8).ok().filter(|bits| *bits <= 0o777);
+    bits.ok_or(("umask", "must be an octal number such as \"0022\""))
+}
+
+/// Processes of a node leave the directory they were started in.
+fn absolute(key: &'static str, path: &Path) -> Result<PathBuf, Problem> {
+    std::path::absolute(path).map_err(|_| (key, "is empty; give a directory"))
 }
 
 /// The ids of the system user that control runs as; without such a user the first of the node's own.
@@ -272,7 +343,15 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("enclos.toml");
         fs::write(&file, text).expect("a file");
-        read(Some(&file), None, std::iter::empty())
+        Ok(read(Some(&file), None, std::iter::empty())?.0)
+    }
+
+    fn load_text(text: &str) -> Result<Node, ConfigError> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("enclos.toml");
+        fs::write(&file, text).expect("a file");
+        let (written, origins) = read(Some(&file), None, std::iter::empty())?;
+        written.mean(&origins)
     }
 
     #[test]
@@ -283,7 +362,7 @@ mod tests {
         let written = read_text(&uncommented).expect("the sample is a configuration");
         assert_eq!(written, Written { host_keys: Some("/var/lib/enclos/keys".into()), ..Written::default() });
         let table: Table = uncommented.parse().expect("TOML");
-        assert_eq!(KEYS.iter().filter(|k| !table.contains_key(**k)).count(), 0, "every key is shown");
+        assert_eq!(KEYS.iter().filter(|(key, _)| !table.contains_key(*key)).count(), 0, "every key is shown");
     }
 
     #[test]
@@ -300,24 +379,40 @@ mod tests {
         fs::create_dir(directory.path().join("conf.d")).expect("a directory");
         fs::write(directory.path().join("conf.d/10.toml"), "spare_sessions = 2\nlogin_grace = 2").expect("a file");
         let environment = [("login_grace".to_owned(), "3".to_owned())].into_iter();
-        let written = read(Some(&file), Some(Path::new("/x")), environment).expect("a configuration");
+        let (written, origins) = read(Some(&file), Some(Path::new("/x")), environment).expect("a configuration");
         assert_eq!((written.max_connections, written.spare_sessions, written.login_grace), (1, 2, 3));
         assert_eq!(written.state, Path::new("/x"));
+        assert!(origins["spare_sessions"].ends_with("conf.d/10.toml"), "{origins:?}");
+        assert_eq!(origins["login_grace"], "ENCLOS_LOGIN_GRACE in the environment");
     }
 
+    /// Every sentence stands on one line and names the file, the key and what to write.
     #[test]
     fn mistakes_are_told_in_a_sentence() {
         for (text, part) in [
-            ("listen = []", "listen is empty"),
+            ("listen = []", "listen is empty; give at least one address"),
             ("umask = \"99\"", "umask must be an octal number"),
-            ("uid_first = 5", "uid_first"),
-            ("max_auth_attempts = 100", "max_auth_attempts"),
+            ("uid_first = 5", "uid_first and uid_count must name"),
+            ("max_auth_attempts = 0", "max_auth_attempts must be above 0"),
+            ("max_auth_attempts = 100", "max_auth_attempts must be at most 20"),
+            ("state = \"\"", "state is empty; give a directory"),
+            ("listen = 5", "listen must be a list of addresses with ports such as [\"127.0.0.1:2222\"], not 5"),
+            ("listen = [\"nowhere\"]", "not [\"nowhere\"]"),
+            ("require = [\"magic\"]", "require must be a list of layers"),
+            ("login_grace = \"2m\"", "login_grace must be a number of seconds such as 120, not \"2m\""),
+            ("max_connections = -1", "max_connections must be a number"),
+            ("log = \"\"\"lo\nud\"\"\"", "log must be \"text\" or \"json\""),
+            ("umask = \"0022\"\nstate = ", "line 2 is not TOML"),
         ] {
-            let error = read_text(text).and_then(Written::mean).expect_err(text).to_string();
-            assert!(error.contains(part), "{error}");
+            let error = load_text(text).expect_err(text).to_string();
+            assert!(error.contains(part) && error.contains("enclos.toml: "), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
         }
-        for text in ["listen = 5", "listen = [\"nowhere\"]", "require = [\"magic\"]", "log = \"loud\"", "state = "] {
-            read_text(text).expect_err(text);
-        }
+    }
+
+    #[test]
+    fn a_relative_state_is_found_wherever_a_process_goes() {
+        let node = load_text("state = \"here\"\nhost_keys = \"there\"").expect("a configuration");
+        assert!(node.control.paths.database().is_absolute() && node.monitor.paths.keys.is_absolute());
     }
 }
