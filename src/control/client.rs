@@ -8,7 +8,7 @@ use super::operation::{self, Operation};
 use super::outcome::Outcome;
 use super::serve::sentence;
 use super::store::Store;
-use crate::config::Paths;
+use crate::config::ControlSettings;
 
 /// Why an operation could not even be asked for.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +28,13 @@ pub enum ClientError {
 }
 
 /// Has one operation done by whoever can do it.
-pub fn operate(paths: &Paths, operation: Operation) -> Result<Outcome, ClientError> {
-    match UnixStream::connect(paths.admin_socket()) {
+pub fn operate(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
+    match UnixStream::connect(settings.paths.admin_socket()) {
         Ok(stream) => ask(stream, &operation),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Denied),
         // No socket, or one that a node left behind.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            alone(paths, operation)
+            alone(settings, operation)
         }
         Err(error) => Err(ClientError::Socket(error)),
     }
@@ -55,11 +55,12 @@ fn ask(mut stream: UnixStream, operation: &Operation) -> Result<Outcome, ClientE
     }
 }
 
-fn alone(paths: &Paths, operation: Operation) -> Result<Outcome, ClientError> {
+fn alone(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
     runtime.block_on(async {
-        let store = Store::open(&paths.database()).await.map_err(|e| ClientError::Refused(sentence(&e)))?;
-        let done = operation::apply(&store, operation).await.map_err(|e| ClientError::Refused(sentence(&e)));
+        let store = Store::open(&settings.paths.database()).await.map_err(|e| ClientError::Refused(sentence(&e)))?;
+        let done =
+            operation::apply(&store, settings.ids, operation).await.map_err(|e| ClientError::Refused(sentence(&e)));
         store.close().await;
         Ok(done?.outcome)
     })

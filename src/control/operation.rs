@@ -6,6 +6,8 @@
 mod accounts;
 mod credentials;
 mod grants;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,7 @@ use super::keys::BadKey;
 use super::outcome::Outcome;
 use super::passwords::PasswordError;
 use super::store::{Store, StoreError};
+use crate::config::Ids;
 use crate::domain::{
     AccountFacts, AccountName, HomePath, Mode, RelPath, Secret, Services, Status, UserFacts, UserName,
 };
@@ -48,24 +51,32 @@ pub enum Operation {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each text says what the fields are")]
 pub enum OperationError {
-    #[error("there is no account {name}; list them with: enclos account list")]
-    NoAccount { name: AccountName },
-    #[error("there is no user {name}{}", did_you_mean(.nearest.as_deref()))]
+    #[error("there is no account {name}{}", did_you_mean("account", .nearest.as_deref()))]
+    NoAccount { name: AccountName, nearest: Option<String> },
+    #[error("there is no user {name}{}", did_you_mean("user", .nearest.as_deref()))]
     NoUser { name: UserName, nearest: Option<String> },
     #[error("there is an account {name} already")]
     AccountExists { name: AccountName },
     #[error("there is a user {name} already; login names are unique over all accounts")]
     UserExists { name: UserName },
-    #[error("account {name} has {users} users; remove them first, or give --with-users")]
+    #[error("account {name} still has users ({users}); remove them first, or give --with-users")]
     HasUsers { name: AccountName, users: u32 },
     #[error("an account cannot belong to root: give the uid and gid that own its files")]
     RootAccount,
+    #[error("{id} is not an id that files can have; give the uid and gid that own the account's files")]
+    NoId { id: u32 },
+    #[error("{id} is an id of this node's own processes ({} to {}); give the uid and gid that own the account's files", .ids.first, .ids.first + (.ids.count - 1))]
+    NodeId { id: u32, ids: Ids },
+    #[error("the whole host cannot be an account's home; give the directory that its files lie in")]
+    WholeHost,
     #[error("a user needs at least one service, for example --service sftp")]
     NoService,
     #[error("{user} has no grant on {path}; list them with: enclos grant list {user}")]
     NoGrant { user: UserName, path: RelPath },
     #[error("{user} has {most} grants already, the most there can be; grant a directory further up")]
     TooManyGrants { user: UserName, most: usize },
+    #[error("the paths of {user}'s grants are longer than {most} bytes together; grant a directory further up")]
+    LongGrants { user: UserName, most: usize },
     #[error("{user} has a grant named {name:?} already ({path}); two of them could not be told apart in its view")]
     SameName { user: UserName, name: String, path: RelPath },
     #[error("{user} has that key already ({fingerprint})")]
@@ -86,8 +97,8 @@ pub enum OperationError {
     Store(#[from] StoreError),
 }
 
-fn did_you_mean(nearest: Option<&str>) -> String {
-    nearest.map_or_else(|| "; list them with: enclos user list".to_owned(), |n| format!("; did you mean {n}?"))
+fn did_you_mean(what: &str, nearest: Option<&str>) -> String {
+    nearest.map_or_else(|| format!("; list them with: enclos {what} list"), |n| format!("; did you mean {n}?"))
 }
 
 /// Live sessions that a change takes the ground from under.
@@ -126,10 +137,11 @@ impl Done {
 
 type Result<T> = std::result::Result<T, OperationError>;
 
-/// Carries out one operation on the database. Those on sessions need a running node and are done there.
-pub(super) async fn apply(store: &Store, operation: Operation) -> Result<Done> {
+/// Carries out one operation on the database of a node whose processes have `ids`. Those on sessions need a running node
+/// and are done there.
+pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Result<Done> {
     match operation {
-        Operation::AccountAdd { name, uid, gid, home } => accounts::add(store, name, uid, gid, home).await,
+        Operation::AccountAdd { name, uid, gid, home } => accounts::add(store, ids, name, (uid, gid), home).await,
         Operation::AccountList => Ok(Done::quietly(Outcome::Accounts(store.accounts().await?))),
         Operation::AccountShow { name } => accounts::show(store, &name).await,
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
@@ -151,21 +163,31 @@ pub(super) async fn apply(store: &Store, operation: Operation) -> Result<Done> {
 }
 
 async fn account(store: &Store, name: &AccountName) -> Result<AccountFacts> {
-    store.account(name).await?.ok_or_else(|| OperationError::NoAccount { name: name.clone() })
+    match store.account(name).await? {
+        Some(found) => Ok(found),
+        None => Err(no_account(store, name).await?),
+    }
+}
+
+async fn no_account(store: &Store, name: &AccountName) -> Result<OperationError> {
+    let names = store.accounts().await?.into_iter().map(|a| a.name.to_string());
+    Ok(OperationError::NoAccount { name: name.clone(), nearest: nearest(name.as_str(), names) })
 }
 
 async fn user(store: &Store, name: &UserName) -> Result<(AccountFacts, UserFacts)> {
     match store.user(name.as_str()).await? {
         Some(found) => Ok(found),
-        None => Err(OperationError::NoUser { name: name.clone(), nearest: nearest(store, name).await? }),
+        None => {
+            let nearest = nearest(name.as_str(), store.user_names().await?);
+            Err(OperationError::NoUser { name: name.clone(), nearest })
+        }
     }
 }
 
-/// The user whose name looks most like this one.
-async fn nearest(store: &Store, name: &UserName) -> Result<Option<String>> {
-    let names = store.user_names().await?;
-    let closeness = |other: &String| strsim::jaro_winkler(name.as_str(), other);
-    Ok(names.into_iter().filter(|n| closeness(n) > 0.8).max_by(|a, b| closeness(a).total_cmp(&closeness(b))))
+/// The name that looks most like this one, if one does.
+fn nearest(name: &str, names: impl IntoIterator<Item = String>) -> Option<String> {
+    let closeness = |other: &String| strsim::jaro_winkler(name, other);
+    names.into_iter().filter(|n| closeness(n) > 0.8).max_by(|a, b| closeness(a).total_cmp(&closeness(b)))
 }
 
 async fn commit(change: super::store::Change) -> Result<()> {

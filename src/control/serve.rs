@@ -9,13 +9,14 @@ use super::passwords::Judge;
 use super::sessions::Sessions;
 use super::store::{Known, Store, StoreError};
 use super::{Error, admin_socket};
-use crate::config::ControlSettings;
+use crate::config::{ControlSettings, Ids};
 use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Grant, Mode, Proof, Shown, Status};
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
 /// Everything that the tasks of control share.
 pub(super) struct Control {
     store: Store,
+    ids: Ids,
     judge: Judge,
     monitor: AsyncLink,
     sessions: Mutex<Sessions>,
@@ -41,6 +42,7 @@ async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
     let admin = admin_socket::bind(&settings.paths.admin_socket())?;
     let control = Arc::new(Control {
         store,
+        ids: settings.ids,
         judge,
         monitor,
         sessions: Mutex::default(),
@@ -160,7 +162,7 @@ impl Control {
         let done = match operation {
             Operation::SessionList => return Ok(Outcome::Sessions(self.sessions().list())),
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
-            operation => operation::apply(&self.store, operation).await.map_err(|e| sentence(&e))?,
+            operation => operation::apply(&self.store, self.ids, operation).await.map_err(|e| sentence(&e))?,
         };
         if done.affected != Affected::Nobody {
             // Before the live sessions are looked at: one that opens after the look sees that something was withdrawn.

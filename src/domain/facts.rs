@@ -138,4 +138,7 @@ pub struct AsOf {
 impl Facts {
     /// Most grants that one user may have.
     pub const MOST_GRANTS: usize = 64;
+
+    /// Most bytes that the paths of one user's grants may have together: all facts travel in one message of 64 KiB.
+    pub const MOST_PATH_BYTES: usize = 32 * 1024;
 }

@@ -120,7 +120,7 @@ impl Context<'_> {
     fn ask(&self, operation: Operation) -> Result<Outcome> {
         let monitor = &self.node.monitor;
         prepare_state_for(self.node)?;
-        as_owner_of(&monitor.paths.database_dir(), || Ok(client::operate(&monitor.paths, operation)?))
+        as_owner_of(&monitor.paths.database_dir(), || Ok(client::operate(&self.node.control, operation)?))
     }
 
     /// Has an operation done and prints what came of it.

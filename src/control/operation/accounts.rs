@@ -1,13 +1,22 @@
 //! `enclos account …`
 
-use super::{Affected, Done, OperationError, Result, account, commit};
+use super::{Affected, Done, OperationError, Result, account, commit, no_account};
+use crate::config::Ids;
 use crate::control::outcome::{AccountView, Outcome};
 use crate::control::store::Store;
 use crate::domain::{AccountName, HomePath, Status};
 
-pub(super) async fn add(store: &Store, name: AccountName, uid: u32, gid: u32, home: HomePath) -> Result<Done> {
-    if uid == 0 || gid == 0 {
-        return Err(OperationError::RootAccount);
+pub(super) async fn add(
+    store: &Store,
+    ids: Ids,
+    name: AccountName,
+    (uid, gid): (u32, u32),
+    home: HomePath,
+) -> Result<Done> {
+    check_owner(ids, uid)?;
+    check_owner(ids, gid)?;
+    if home.as_str() == "/" {
+        return Err(OperationError::WholeHost);
     }
     if store.account(&name).await?.is_some() {
         return Err(OperationError::AccountExists { name });
@@ -19,10 +28,24 @@ pub(super) async fn add(store: &Store, name: AccountName, uid: u32, gid: u32, ho
     Ok(Done::quietly(Outcome::Account(view)))
 }
 
+/// An account's files belong neither to root, nor to nobody, nor to a process of the node: with the id of one session,
+/// another could reach into it.
+fn check_owner(ids: Ids, id: u32) -> Result<()> {
+    match id {
+        0 => Err(OperationError::RootAccount),
+        // chown(2) reads it as "leave it as it is".
+        u32::MAX => Err(OperationError::NoId { id }),
+        id if ids.contains(id) => Err(OperationError::NodeId { id, ids }),
+        _ => Ok(()),
+    }
+}
+
 pub(super) async fn show(store: &Store, name: &AccountName) -> Result<Done> {
     let found = store.accounts().await?.into_iter().find(|a| a.name == *name);
-    let view = found.ok_or_else(|| OperationError::NoAccount { name: name.clone() })?;
-    Ok(Done::quietly(Outcome::Account(view)))
+    match found {
+        Some(view) => Ok(Done::quietly(Outcome::Account(view))),
+        None => Err(no_account(store, name).await?),
+    }
 }
 
 pub(super) async fn set_status(store: &Store, name: AccountName, status: Status) -> Result<Done> {

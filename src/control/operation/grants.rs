@@ -33,6 +33,10 @@ fn check_room(user: &UserName, grants: &[Grant], path: &RelPath) -> Result<()> {
     if grants.len() >= Facts::MOST_GRANTS {
         return Err(OperationError::TooManyGrants { user: user.clone(), most: Facts::MOST_GRANTS });
     }
+    let length = |p: &RelPath| p.as_str().len();
+    if grants.iter().map(|g| length(&g.path)).sum::<usize>() + length(path) > Facts::MOST_PATH_BYTES {
+        return Err(OperationError::LongGrants { user: user.clone(), most: Facts::MOST_PATH_BYTES });
+    }
     let name = |p: &RelPath| p.file_name().unwrap_or("home").to_owned();
     match grants.iter().find(|g| name(&g.path) == name(path)) {
         Some(same) => Err(OperationError::SameName { user: user.clone(), name: name(path), path: same.path.clone() }),
