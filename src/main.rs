@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use enclos::admin::cli::{self, Next, Start};
+use enclos::admin::cli::{self, Examination, Next, Start};
 use enclos::config::{self, LogFormat};
 use enclos::telemetry::{self, Format};
 use enclos::wire::Link;
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match cli::run(std::env::args_os()) {
         Next::Exit(code) => code,
         Next::Serve(start) => serve(start),
-        Next::Doctor(node) => doctor(&node),
+        Next::Doctor(examination) => doctor(&examination),
     }
 }
 
@@ -32,10 +32,10 @@ fn serve(start: Start) -> ExitCode {
     report("enclos", served)
 }
 
-fn doctor(node: &config::Node) -> ExitCode {
-    start_log(node);
-    match monitor::doctor(node) {
-        Ok(layers) => cli::show_layers(&layers, &node.monitor.require),
+fn doctor(examination: &Examination) -> ExitCode {
+    start_log(&examination.node);
+    match monitor::doctor(&examination.node) {
+        Ok(layers) => cli::show_layers(&layers, examination),
         Err(error) => report("doctor", Err(error)),
     }
 }

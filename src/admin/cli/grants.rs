@@ -5,33 +5,39 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{Mode as Bits, mkdirat};
-use nix::unistd::{Gid, Uid, fchown};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::args::Grant;
 use super::{CommandError, Context, Result, report};
-use crate::control::{AccountView, GrantView, Operation, Outcome};
-use crate::domain::{AccountName, RelPath};
+use crate::control::{AccountView, Operation, Outcome, UserView};
+use crate::domain::{Mode, RelPath, UserName};
 
 pub(super) fn run(context: &Context<'_>, command: Grant) -> Result<()> {
     match command {
-        Grant::Add { user, path, mode, create } => {
-            let outcome = context.ask(Operation::GrantAdd { user, path, mode })?;
-            if let Outcome::Grant(grant) = &outcome {
-                look_at_directory(context, grant, create)?;
-            }
-            report::print(&outcome, context.json)
-        }
+        Grant::Add { user, path, mode, create } => add(context, user, path, mode, create),
         Grant::List { user } => context.perform(Operation::GrantList { user }),
         Grant::Remove { user, path } => context.perform(Operation::GrantRemove { user, path }),
     }
 }
 
-/// A grant may be given before its directory exists, but mostly a missing one is a slip.
-fn look_at_directory(context: &Context<'_>, grant: &GrantView, create: bool) -> Result<()> {
-    let account = account_of(context, &grant.account)?;
-    if create {
-        return make(&account, &grant.path);
+fn add(context: &Context<'_>, user: UserName, path: RelPath, mode: Mode, create: bool) -> Result<()> {
+    let account = account_of(context, &user)?;
+    let made = if create { make(&account, &path)? } else { Made::default() };
+    match context.ask(Operation::GrantAdd { user, path: path.clone(), mode }) {
+        Ok(outcome) => {
+            look_at_directory(&account, &outcome);
+            report::print(&outcome, context.json)
+        }
+        Err(refused) => {
+            made.undo()?;
+            Err(refused)
+        }
     }
+}
+
+/// A grant may be given before its directory exists, but mostly a missing one is a slip.
+fn look_at_directory(account: &AccountView, outcome: &Outcome) {
+    let Outcome::Grant(grant) = outcome else { return };
     let directory = std::path::Path::new(account.home.as_str()).join(grant.path.as_str());
     if matches!(std::fs::metadata(&directory), Err(e) if e.kind() == std::io::ErrorKind::NotFound) {
         eprintln!(
@@ -40,31 +46,64 @@ fn look_at_directory(context: &Context<'_>, grant: &GrantView, create: bool) -> 
             grant.user
         );
     }
-    Ok(())
 }
 
-fn account_of(context: &Context<'_>, name: &AccountName) -> Result<AccountView> {
+fn account_of(context: &Context<'_>, user: &UserName) -> Result<AccountView> {
+    let found = context.ask(Operation::UserShow { name: user.clone() })?;
+    let Outcome::User(UserView { account: name, .. }) = found else {
+        return Err(CommandError::Input(format!("user {user} cannot be looked up")));
+    };
     match context.ask(Operation::AccountShow { name: name.clone() })? {
         Outcome::Account(account) => Ok(account),
         _ => Err(CommandError::Input(format!("account {name} cannot be looked up"))),
     }
 }
 
+/// Directories that were made, outermost first, each as its name in the one above.
+#[derive(Default)]
+pub(super) struct Made(Vec<(OwnedFd, String)>);
+
+impl Made {
+    /// Removes them again, unless something lies in them by now.
+    fn undo(self) -> Result<()> {
+        for (parent, name) in self.0.into_iter().rev() {
+            match unlinkat(&parent, name.as_str(), UnlinkatFlags::RemoveDir) {
+                Ok(()) => {}
+                Err(Errno::ENOTEMPTY | Errno::ENOENT) => return Ok(()),
+                Err(source) => return Err(CommandError::System { step: "remove the directory again", source }),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Makes the directory and the ones above it, one beneath the other, owned by the account. The path belongs to the
 /// account, so no link in it is followed.
-pub(super) fn make(account: &AccountView, path: &RelPath) -> Result<()> {
-    let failed = |source| CommandError::System { step: "make the granted directory", source };
+pub(super) fn make(account: &AccountView, path: &RelPath) -> Result<Made> {
     let no_links = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let mut directory: OwnedFd = openat2(AT_FDCWD, account.home.as_str(), no_links).map_err(failed)?;
+    let home = account.home.as_str();
+    let mut directory: OwnedFd = openat2(AT_FDCWD, home, no_links).map_err(|source| {
+        failed("open the account's home (it must exist, and no link may lead to it)", home, source)
+    })?;
+    let mut made = Made::default();
     for name in path.components() {
-        directory = step_into(&directory, name, account).map_err(failed)?;
+        let (inner, is_new) =
+            step_into(&directory, name, account).map_err(|source| failed("make", &format!("{home}/{path}"), source))?;
+        if is_new {
+            made.0.push((directory, name.to_owned()));
+        }
+        directory = inner;
     }
-    Ok(())
+    Ok(made)
 }
 
-fn step_into(parent: &OwnedFd, name: &str, account: &AccountView) -> nix::Result<OwnedFd> {
+fn failed(what: &'static str, path: &str, source: Errno) -> CommandError {
+    CommandError::File { what, path: path.into(), source: source.into() }
+}
+
+fn step_into(parent: &OwnedFd, name: &str, account: &AccountView) -> nix::Result<(OwnedFd, bool)> {
     let is_new = match mkdirat(parent.as_fd(), name, Bits::from_bits_truncate(0o755)) {
         Ok(()) => true,
         Err(Errno::EEXIST) => false,
@@ -77,5 +116,5 @@ fn step_into(parent: &OwnedFd, name: &str, account: &AccountView) -> nix::Result
     if is_new {
         fchown(&directory, Some(Uid::from_raw(account.uid)), Some(Gid::from_raw(account.gid)))?;
     }
-    Ok(directory)
+    Ok((directory, is_new))
 }

@@ -34,7 +34,15 @@ pub enum Next {
     /// Serve.
     Serve(Start),
     /// Build a cell and say which layers hold.
-    Doctor(Node),
+    Doctor(Examination),
+}
+
+/// A host that is to be examined.
+pub struct Examination {
+    /// Settings of the node that would run there.
+    pub node: Node,
+    /// Whether a program asks.
+    json: bool,
 }
 
 /// A node that is to be started.
@@ -61,7 +69,14 @@ enum CommandError {
     #[error("make a key")]
     Key(#[from] ssh_key::Error),
     #[error("print the result")]
-    Print(#[from] serde_json::Error),
+    Json(#[from] serde_json::Error),
+    #[error("print the result")]
+    Print(#[source] std::io::Error),
+    #[error(
+        "control runs as uid {uid} and cannot enter {}: let others pass each directory above it (chmod o+x), or choose \
+         another state directory with --state", path.display()
+    )]
+    Unreachable { uid: u32, path: std::path::PathBuf },
     #[error("{step}")]
     System { step: &'static str, source: nix::errno::Errno },
 }
@@ -96,9 +111,9 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
     let context = Context { node: &node, json };
     match command {
         Command::Serve => return start::serve(node).map(Next::Serve),
-        Command::Doctor => return start::doctor(node).map(Next::Doctor),
+        Command::Doctor => return start::doctor(node, json).map(Next::Doctor),
         Command::Quickstart(_) => {}
-        Command::CheckConfig => println!("the configuration is good"),
+        Command::CheckConfig => report::print(&Outcome::Done("the configuration is good".to_owned()), json)?,
         Command::Account(command) => accounts::run(&context, command)?,
         Command::User(command) => users::run(&context, command)?,
         Command::Grant(command) => grants::run(&context, command)?,
@@ -118,9 +133,9 @@ struct Context<'a> {
 impl Context<'_> {
     /// Has an operation done, by the running node or on the database itself.
     fn ask(&self, operation: Operation) -> Result<Outcome> {
-        let monitor = &self.node.monitor;
         prepare_state_for(self.node)?;
-        as_owner_of(&monitor.paths.database_dir(), || Ok(client::operate(&self.node.control, operation)?))
+        let directory = self.node.control.paths.database_dir();
+        as_owner_of(&directory, || Ok(client::operate(&self.node.control, operation)?))
     }
 
     /// Has an operation done and prints what came of it.
@@ -152,10 +167,20 @@ fn as_owner_of<T>(directory: &Path, work: impl FnOnce() -> Result<T>) -> Result<
     let failed = |source| CommandError::System { step: "take the ids of the database's owner", source };
     nix::unistd::setegid(found.gid().into()).map_err(failed)?;
     nix::unistd::seteuid(found.uid().into()).map_err(failed)?;
-    let done = work();
+    let done = may_enter(directory).and_then(|()| work());
     nix::unistd::seteuid(user).map_err(failed)?;
     nix::unistd::setegid(group).map_err(failed)?;
     done
+}
+
+/// Whether these ids reach a directory of theirs at all: the ones above it are root's, and often closed.
+fn may_enter(directory: &Path) -> Result<()> {
+    match std::fs::metadata(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(CommandError::Unreachable { uid: nix::unistd::geteuid().as_raw(), path: directory.to_owned() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where a person on this machine connects to.

@@ -1,21 +1,25 @@
 //! What is printed: results as tables or JSON, layers, and errors with their causes.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use super::table::layout;
-use super::{Result, Start};
+use super::{CommandError, Examination, Result, Start};
 use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};
-use crate::domain::{Layer, LayerReport};
+use crate::domain::LayerReport;
 
 /// Prints what an operation came to.
 pub(super) fn print(outcome: &Outcome, json: bool) -> Result<()> {
-    if json {
-        println!("{}", to_json(outcome)?);
-    } else {
-        println!("{}", to_text(outcome));
+    say(&if json { to_json(outcome)? } else { to_text(outcome) })
+}
+
+/// Writes to standard output. A reader that has seen enough, like `head`, is no failure.
+fn say(text: &str) -> Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Print(error)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The value alone: a list stays a list, whatever it is a list of.
@@ -120,10 +124,19 @@ pub fn sentence(error: &dyn std::error::Error) -> String {
 }
 
 /// Prints which layers hold; the code says whether all required ones do.
-pub fn show_layers(layers: &[LayerReport], required: &[Layer]) -> ExitCode {
-    println!("{}", layer_table(layers));
+pub fn show_layers(layers: &[LayerReport], examination: &Examination) -> ExitCode {
+    let required = &examination.node.monitor.require;
     let is_lacking = layers.iter().any(|l| l.missing.is_some() && required.contains(&l.layer));
-    if is_lacking { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let said = if examination.json { layer_json(layers) } else { Ok(layer_table(layers)) }.and_then(|text| say(&text));
+    if let Err(error) = &said {
+        eprintln!("enclos: {}", sentence(error));
+    }
+    if is_lacking || said.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn layer_json(layers: &[LayerReport]) -> Result<String> {
+    let object = |l: &LayerReport| serde_json::json!({ "layer": l.layer.to_string(), "holds": l.missing.is_none(), "why": l.missing });
+    Ok(serde_json::to_string_pretty(&layers.iter().map(object).collect::<Vec<_>>())?)
 }
 
 fn layer_table(layers: &[LayerReport]) -> String {
@@ -145,6 +158,9 @@ pub fn greet(start: &Start, rootless: bool, layers: &[LayerReport], listen: &[So
         }
     }
     if let Some(greeting) = &start.greeting {
-        println!("{}", greeting.render(rootless, &layer_table(layers), listen));
+        // Nobody may be reading it; the node serves all the same.
+        if let Err(error) = say(&greeting.render(rootless, &layer_table(layers), listen)) {
+            tracing::warn!(error = sentence(&error), "the greeting cannot be printed");
+        }
     }
 }
