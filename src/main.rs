@@ -27,9 +27,18 @@ fn serve(start: Start) -> ExitCode {
         Ok(Box::new(move |link| if prepared.serve(link).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     };
     let roles = monitor::Roles { control: &control, sessions: &sessions };
-    let served =
-        monitor::run(node, roles, &mut |ready| cli::greet(&start, ready.rootless, &ready.layers, &ready.listen));
+    let served = monitor::run(node, roles, &mut |ready| {
+        cli::greet(&start, ready.rootless, &ready.layers, &ready.listen);
+        tell_systemd();
+    });
     report("enclos", served)
+}
+
+/// Units that wait for this one go on (`Type=notify`). Without `NOTIFY_SOCKET` nobody waits, and nothing is done.
+fn tell_systemd() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::error!(%error, "systemd cannot be told that the node is ready");
+    }
 }
 
 fn doctor(examination: &Examination) -> ExitCode {
