@@ -20,6 +20,9 @@ fn main() -> ExitCode {
 fn serve(start: Start) -> ExitCode {
     start_log(&start.node);
     let node = &start.node;
+    if let Err(error) = session::check_host_keys(&node.monitor.paths.keys) {
+        return report("enclos", Err(error));
+    }
     let control = |link: Link| report("control", control::serve(&node.control, link));
     let sessions = || -> Result<monitor::SessionMain, String> {
         let prepared = session::prepare(&node.session, &node.monitor.paths.keys).map_err(|e| e.to_string())?;

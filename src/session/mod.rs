@@ -76,6 +76,12 @@ pub fn prepare(settings: &SessionSettings, keys: &Path) -> Result<Prepared, Erro
     Ok(Prepared { transport, umask: settings.umask, view: cell::VIEW.into(), confine: cell::confine_to_view })
 }
 
+/// Whether the host keys could be loaded: so that a mistake is told before anything is started.
+pub fn check_host_keys(keys: &Path) -> Result<(), Error> {
+    host_keys::load(keys)?;
+    Ok(())
+}
+
 impl Prepared {
     /// The same without confinement and with another view, for tests that run in an ordinary process.
     pub fn unconfined(self, view: PathBuf) -> Prepared {
