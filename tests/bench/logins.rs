@@ -119,7 +119,8 @@ impl Client {
             cipher: Cow::Owned(vec![russh::cipher::AES_128_GCM]),
             ..russh::Preferred::default()
         };
-        let config = client::Config { preferred, ..client::Config::default() };
+        // As OpenSSH's client does; without it, logins wait for acknowledgements and measure those.
+        let config = client::Config { preferred, nodelay: true, ..client::Config::default() };
         let key = russh::keys::load_secret_key(server.key(), None).context("load the key")?;
         Ok(Client {
             config: Arc::new(config),
@@ -162,8 +163,8 @@ impl LoggedIn {
     async fn log_out(self) -> Result<()> {
         self.sftp.close().await.context("close sftp")?;
         self.ssh.disconnect(russh::Disconnect::ByApplication, "done", "").await?;
-        // Until the server has hung up too.
-        self.ssh.await?;
+        // Until the server has hung up too, in whichever way it does.
+        drop(self.ssh.await);
         Ok(())
     }
 }

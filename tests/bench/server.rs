@@ -60,7 +60,6 @@ pub(crate) struct Server {
     owner: u32,
     group: Group,
     process: Child,
-    at_rest: usize,
 }
 
 impl Server {
@@ -131,11 +130,11 @@ impl Server {
         shell.args(["--pdeathsig", "TERM", "--", "sh", "-c", &(group.enter() + command)]);
         let process = shell.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
         let key = place.key();
-        let mut server = Server { name, version, port, user, key, files, owner, group, process, at_rest: 0 };
+        let mut server = Server { name, version, port, user, key, files, owner, group, process };
         server
             .await_greeting()
             .with_context(|| fs::read_to_string(place.path(&format!("{name}.log"))).unwrap_or_default())?;
-        server.at_rest = server.steady()?;
+        server.settle()?;
         Ok(server)
     }
 
@@ -187,25 +186,19 @@ impl Server {
         bail!("{} does not answer", self.name)
     }
 
-    /// How many processes it has when nobody is connected: as many as it keeps for a while.
-    fn steady(&self) -> Result<usize> {
-        let mut last = 0;
-        let mut same = 0;
-        while same < 20 {
-            let now = self.group.processes()?.len();
-            same = if now == last { same + 1 } else { 0 };
-            last = now;
-            sleep(Duration::from_millis(20));
-        }
-        Ok(last)
-    }
-
-    /// Waits until the processes of ended connections are gone, and those kept ready are there again.
+    /// Waits until no process has come or gone for a while: those of ended connections are then gone, and those that
+    /// are kept ready for the next are there.
     pub(crate) fn settle(&self) -> Result<()> {
-        let until = Instant::now() + Duration::from_secs(10);
-        while self.group.processes()?.len() != self.at_rest {
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut last = self.group.processes()?;
+        let mut since = Instant::now();
+        while since.elapsed() < Duration::from_millis(200) {
             ensure!(Instant::now() < until, "{} does not come to rest", self.name);
-            sleep(Duration::from_millis(1));
+            sleep(Duration::from_millis(5));
+            let now = self.group.processes()?;
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
         }
         Ok(())
     }
