@@ -4,7 +4,9 @@
 //! with what would have been right.
 
 mod settings;
+mod system_users;
 mod written;
 
 pub use settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
+pub use system_users::{is_taken, system_user};
 pub use written::{ConfigError, DEFAULT_FILE, Written, load};

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
+use super::system_users::system_user;
 use crate::domain::Layer;
 
 /// Read when no file is named, if it exists.
@@ -329,10 +330,7 @@ fn absolute(key: &'static str, path: &Path) -> Result<PathBuf, Problem> {
 
 /// The ids of the system user that control runs as; without such a user the first of the node's own.
 fn control_ids(user: &str, ids: Ids) -> (u32, u32) {
-    match nix::unistd::User::from_name(user) {
-        Ok(Some(found)) => (found.uid.as_raw(), found.gid.as_raw()),
-        _ => (ids.first, ids.first),
-    }
+    system_user(user).unwrap_or((ids.first, ids.first))
 }
 
 #[cfg(test)]

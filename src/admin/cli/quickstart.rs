@@ -103,11 +103,7 @@ fn owner() -> (u32, u32) {
     if !own.is_root() {
         return (own.as_raw(), group.as_raw());
     }
-    let is_free = |id: &u32| {
-        matches!(nix::unistd::User::from_uid((*id).into()), Ok(None))
-            && matches!(nix::unistd::Group::from_gid((*id).into()), Ok(None))
-    };
-    let id = (FIRST_UID..FIRST_UID + 1000).find(is_free).unwrap_or(FIRST_UID);
+    let id = (FIRST_UID..FIRST_UID + 1000).find(|id| !config::is_taken(*id)).unwrap_or(FIRST_UID);
     (id, id)
 }
 
