@@ -24,6 +24,7 @@ mod zygote;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -77,6 +78,9 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// Something in this process goes on beside us.
+    #[error("this process has threads that do not end, so nothing can be forked safely; please report this")]
+    Threads,
     /// A process could not be forked.
     #[error("fork a process")]
     Fork {
@@ -120,6 +124,7 @@ fn system(step: &'static str) -> impl Fn(Errno) -> Error {
 
 /// Serves until SIGTERM or SIGINT. `on_ready` is called once, when the first connection may come.
 pub fn run(settings: &config::Node, roles: Roles<'_>, on_ready: &mut dyn FnMut(&Ready)) -> Result<(), Error> {
+    await_single_thread()?;
     let listeners = listeners::bind(&settings.monitor.listen)?;
     let privilege = Privilege::establish()?;
     let layers = trial::layers(privilege, &settings.monitor)?;
@@ -132,8 +137,26 @@ pub fn run(settings: &config::Node, roles: Roles<'_>, on_ready: &mut dyn FnMut(&
 
 /// Builds a cell, looks out of it, and says which layers hold.
 pub fn doctor(settings: &config::Node) -> Result<Vec<LayerReport>, Error> {
+    await_single_thread()?;
     let privilege = Privilege::establish()?;
     trial::layers(privilege, &settings.monitor)
+}
+
+/// Everything here forks, and `unshare` of users asks for it too: this process must have one thread. What ran before, the
+/// database of `quickstart` above all, ends its threads a moment after it is done with them; they are waited for.
+fn await_single_thread() -> Result<(), Error> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        let threads = std::fs::read_dir("/proc/self/task").map_err(|e| Error::System {
+            step: "count the threads of this process (is /proc mounted?)",
+            source: Errno::from_io_error(&e).unwrap_or(Errno::IO),
+        })?;
+        match threads.count() {
+            1 => return Ok(()),
+            _ if Instant::now() > deadline => return Err(Error::Threads),
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 fn refuse_missing(layers: &[LayerReport], required: &[Layer]) -> Result<(), Error> {
