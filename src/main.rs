@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use enclos::admin::cli::{self, Examination, Next, Start};
 use enclos::config::{self, LogFormat};
-use enclos::telemetry::{self, Format};
+use enclos::telemetry::{self, Causes, Format};
 use enclos::wire::Link;
 use enclos::{control, monitor, session};
 
@@ -63,7 +63,7 @@ fn report<E: std::error::Error>(role: &str, result: Result<(), E>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{role}: {}", cli::sentence(&error));
+            eprintln!("{role}: {}", Causes(&error));
             ExitCode::FAILURE
         }
     }

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use zeroize::Zeroize;
 
 use super::Error;
 use super::operation::Operation;
@@ -81,12 +82,11 @@ async fn serve(stream: UnixStream, control: &Control) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read);
     loop {
-        let mut line = String::new();
-        let reading = (&mut lines).take(LONGEST).read_line(&mut line).await;
-        if reading? == 0 {
-            return Ok(());
-        }
-        let reply = match serde_json::from_str::<Operation>(&line) {
+        let Some(mut line) = read_line(&mut lines).await? else { return Ok(()) };
+        let parsed = serde_json::from_str::<Operation>(&line);
+        // A password may have been in it.
+        line.zeroize();
+        let reply = match parsed {
             Ok(operation) => match tokio::time::timeout(PATIENCE, control.operate(operation)).await {
                 Ok(Ok(outcome)) => Reply::Done(outcome),
                 Ok(Err(sentence)) => Reply::Refused(sentence),
@@ -97,5 +97,15 @@ async fn serve(stream: UnixStream, control: &Control) -> io::Result<()> {
         let mut answer = serde_json::to_vec(&reply)?;
         answer.push(b'\n');
         write.write_all(&answer).await?;
+    }
+}
+
+/// The next request; `None` when the operator hangs up or says nothing for too long, which gives the place to another.
+async fn read_line(lines: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<String>> {
+    let mut line = String::new();
+    let mut bounded = lines.take(LONGEST);
+    match tokio::time::timeout(PATIENCE, bounded.read_line(&mut line)).await {
+        Ok(read) => Ok((read? > 0).then_some(line)),
+        Err(_) => Ok(None),
     }
 }

@@ -6,9 +6,9 @@ use std::os::unix::net::UnixStream;
 use super::admin_socket::Reply;
 use super::operation::{self, Operation};
 use super::outcome::Outcome;
-use super::serve::sentence;
 use super::store::Store;
 use crate::config::ControlSettings;
+use crate::telemetry::Causes;
 
 /// Why an operation could not even be asked for.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +58,11 @@ fn ask(mut stream: UnixStream, operation: &Operation) -> Result<Outcome, ClientE
 fn alone(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
     runtime.block_on(async {
-        let store = Store::open(&settings.paths.database()).await.map_err(|e| ClientError::Refused(sentence(&e)))?;
-        let done =
-            operation::apply(&store, settings.ids, operation).await.map_err(|e| ClientError::Refused(sentence(&e)));
+        let store =
+            Store::open(&settings.paths.database()).await.map_err(|e| ClientError::Refused(Causes(&e).to_string()))?;
+        let done = operation::apply(&store, settings.ids, operation)
+            .await
+            .map_err(|e| ClientError::Refused(Causes(&e).to_string()));
         store.close().await;
         Ok(done?.outcome)
     })

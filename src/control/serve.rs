@@ -11,6 +11,7 @@ use super::store::{Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::config::{ControlSettings, Ids};
 use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Grant, Mode, Proof, Shown, Status};
+use crate::telemetry::Causes;
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
 /// Everything that the tasks of control share.
@@ -91,7 +92,7 @@ impl Control {
         let answer = match self.facts(question).await {
             Ok(facts) => FromControl::Answer { ticket, facts },
             Err(error) => {
-                tracing::error!(error = %error, cause = ?std::error::Error::source(&error), "facts cannot be had");
+                tracing::error!(error = %Causes(&error), "facts cannot be had");
                 FromControl::Unable { ticket }
             }
         };
@@ -162,7 +163,9 @@ impl Control {
         let done = match operation {
             Operation::SessionList => return Ok(Outcome::Sessions(self.sessions().list())),
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
-            operation => operation::apply(&self.store, self.ids, operation).await.map_err(|e| sentence(&e))?,
+            operation => {
+                operation::apply(&self.store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?
+            }
         };
         if done.affected != Affected::Nobody {
             // Before the live sessions are looked at: one that opens after the look sees that something was withdrawn.
@@ -194,16 +197,4 @@ fn covers(granted: &[Grant], attached: &[Grant]) -> bool {
 
 fn facts(known: Known, shown: Shown, as_of: AsOf) -> Facts {
     Facts { account: known.account, user: known.user, grants: known.grants, shown, as_of }
-}
-
-/// An error with its causes, for an operator.
-pub(super) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

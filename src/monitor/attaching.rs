@@ -15,6 +15,7 @@ use rustix::thread::LinkNameSpaceType;
 use super::children::Child;
 use super::{Error, system};
 use crate::cell::{self, Fault, Plan};
+use crate::telemetry::Causes;
 use crate::wire::{Link, LinkError, Received};
 
 /// How long one attach may take.
@@ -93,7 +94,7 @@ pub(super) fn help(link: &Link) -> ExitCode {
     match serve(link) {
         Ok(()) | Err(Error::Link(LinkError::Gone)) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %super::node::Chain(&error), "an attach helper ended");
+            tracing::error!(error = %Causes(&error), "an attach helper ended");
             ExitCode::FAILURE
         }
     }

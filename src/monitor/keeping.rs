@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use super::children::Child;
-use super::node::{Chain, Node};
+use super::node::Node;
 use super::poll::Token;
 use super::sessions::Phase;
 use super::{Error, system, zygote};
 use crate::cell::{self, Privilege};
 use crate::domain::ConnId;
+use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromControl, FromZygote, LinkError, ToControl};
 
 impl Node<'_> {
@@ -19,7 +20,7 @@ impl Node<'_> {
         let child = Child::fork(c"enclos-zygote", |link| {
             let code = zygote::serve(&link, privilege, sessions);
             if let Err(error) = &code {
-                tracing::error!(error = %Chain(error), "the session zygote ended");
+                tracing::error!(error = %Causes(error), "the session zygote ended");
             }
             if code.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         })?;
@@ -88,7 +89,7 @@ impl Node<'_> {
         let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &[&database, &run]) {
             Ok(()) => role(link),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "control could not drop its privileges");
+                tracing::error!(error = %Causes(&error), "control could not drop its privileges");
                 ExitCode::FAILURE
             }
         })?;

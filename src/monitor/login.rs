@@ -8,13 +8,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::Error;
 use super::attaching::Helper;
-use super::node::{Chain, Node};
+use super::node::Node;
 use super::poll::Token;
 use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
 use crate::authority::{self, Denial, Principal};
 use crate::cell::{Fault, Plan, Privilege};
 use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Timestamp};
+use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, ViewEntry};
 
 impl Node<'_> {
@@ -137,7 +138,7 @@ impl Node<'_> {
         match self.helpers.attach(&plan, namespace.as_fd(), Instant::now()) {
             Ok(helper) => self.await_helper(slot, principal, plan, helper),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "no attach helper is to be had");
+                tracing::error!(error = %Causes(&error), "no attach helper is to be had");
                 let sentence = "the server is overloaded; try again later".to_owned();
                 self.serve_nothing(slot, &principal, sentence, None)
             }
@@ -160,7 +161,7 @@ impl Node<'_> {
         match helper.result() {
             Err(LinkError::NotReady) => Ok(()),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "an attach helper died");
+                tracing::error!(error = %Causes(&error), "an attach helper died");
                 self.finish_attach(slot, Err(lost("the helper died")), Fate::Ended)
             }
             Ok(result) => self.finish_attach(slot, result, Fate::Kept),
@@ -270,7 +271,7 @@ impl Node<'_> {
         );
         for slot in late {
             if let Err(error) = self.finish_attach(slot, Err(lost("the filesystem does not answer")), Fate::Ended) {
-                tracing::error!(error = %Chain(&error), "an attach helper could not be ended");
+                tracing::error!(error = %Causes(&error), "an attach helper could not be ended");
             }
         }
     }

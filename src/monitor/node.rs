@@ -435,18 +435,3 @@ impl<'a> Node<'a> {
         self.retire(slot, Instant::now() + FAREWELL);
     }
 }
-
-/// An error with its causes on one line.
-pub(super) struct Chain<'e>(pub(super) &'e dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
-}

@@ -88,7 +88,7 @@ impl Engine {
 
     pub(super) fn fstat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let found = match self.handles.get(reader.string()?)? {
-            Handle::File(open) => open.file.stat()?,
+            Handle::File(file) => file.stat()?,
             Handle::Directory(listing) => listing.stat()?,
         };
         self.answer_attributes(id, &found, out)
@@ -117,7 +117,7 @@ impl Engine {
     pub(super) fn fsetstat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let handle = reader.string()?;
         let change = Wanted::read(&mut reader)?.change(&self.settings);
-        self.handles.file(handle)?.file.change(&change)?;
+        self.handles.file(handle)?.change(&change)?;
         answer::done(out, id);
         Ok(())
     }

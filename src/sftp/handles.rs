@@ -8,15 +8,9 @@ use crate::files::{File, Listing};
 #[derive(Debug)]
 pub(super) enum Handle {
     /// An open file.
-    File(OpenFile),
+    File(File),
     /// An open directory.
     Directory(Listing),
-}
-
-/// An open file and what it was opened for.
-#[derive(Debug)]
-pub(super) struct OpenFile {
-    pub(super) file: File,
 }
 
 /// All handles of one channel.
@@ -63,9 +57,9 @@ impl Handles {
     }
 
     /// The open file of that name.
-    pub(super) fn file(&mut self, handle: &[u8]) -> Result<&mut OpenFile, Failure> {
+    pub(super) fn file(&mut self, handle: &[u8]) -> Result<&File, Failure> {
         match self.get(handle)? {
-            Handle::File(open) => Ok(open),
+            Handle::File(file) => Ok(file),
             Handle::Directory(_) => Err(Failure::BadHandle),
         }
     }

@@ -5,7 +5,7 @@ use super::attributes::Wanted;
 use super::codes::{self, LONGEST_DATA, open};
 use super::engine::{Engine, Served};
 use super::failure::Failure;
-use super::handles::{Handle, OpenFile};
+use super::handles::Handle;
 use super::reader::Reader;
 use crate::files::{Access, Creation, Opening};
 
@@ -19,7 +19,7 @@ impl Engine {
         let wanted = Wanted::read(&mut reader)?;
         let mode = wanted.mode.unwrap_or(DEFAULT_MODE) & !self.settings.umask;
         let file = self.root.open_file(&path, &opening(flags, mode))?;
-        let handle = self.handles.add(Handle::File(OpenFile { file }))?;
+        let handle = self.handles.add(Handle::File(file))?;
         answer::packet(out, codes::HANDLE, id, |out| put_string(out, &handle));
         Ok(())
     }
@@ -32,13 +32,13 @@ impl Engine {
 
     /// Reads straight into the answer: the packet is begun, the kernel fills in the data, the lengths follow.
     pub(super) fn read(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let open = self.handles.file(reader.string()?)?;
+        let file = self.handles.file(reader.string()?)?;
         let (offset, length) = (reader.u64()?, reader.u32()?);
         let most = usize::try_from(length).unwrap_or(usize::MAX).min(LONGEST_DATA);
         let start = answer::begin(out, codes::DATA, id);
         let field = out.len();
         out.extend_from_slice(&[0; 4]);
-        let got = open.file.read_at(offset, out, most)?;
+        let got = file.read_at(offset, out, most)?;
         if got == 0 {
             return Err(Failure::End);
         }
@@ -52,16 +52,16 @@ impl Engine {
 
     /// Writes straight from the packet.
     pub(super) fn write(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let open = self.handles.file(reader.string()?)?;
+        let file = self.handles.file(reader.string()?)?;
         let (offset, data) = (reader.u64()?, reader.string()?);
-        open.file.write_at(offset, data)?;
+        file.write_at(offset, data)?;
         self.totals.written = self.totals.written.saturating_add(data.len() as u64);
         answer::done(out, id);
         Ok(())
     }
 
     pub(super) fn fsync(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        self.handles.file(reader.string()?)?.file.sync()?;
+        self.handles.file(reader.string()?)?.sync()?;
         answer::done(out, id);
         Ok(())
     }
@@ -74,8 +74,8 @@ impl Engine {
             return Err(Failure::SameFile);
         }
         // Two entries of one table: the first is duplicated for the time of the copy.
-        let source = self.handles.file(from)?.file.duplicate()?;
-        let copied = source.copy_to(offset, length, &self.handles.file(to)?.file, at)?;
+        let source = self.handles.file(from)?.duplicate()?;
+        let copied = source.copy_to(offset, length, self.handles.file(to)?, at)?;
         self.totals.written = self.totals.written.saturating_add(copied);
         answer::done(out, id);
         Ok(())

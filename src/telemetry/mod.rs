@@ -2,6 +2,8 @@
 //!
 //! Trusts nobody with the terminal: values are fields, and text of a peer is escaped where it is logged.
 
+use std::error::Error;
+use std::fmt;
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
@@ -26,5 +28,40 @@ pub fn start(format: Format) {
     match format {
         Format::Json => lines.json().init(),
         Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+    }
+}
+
+/// An error with its causes, on one line: for a log and for an operator.
+pub struct Causes<'e>(pub &'e dyn Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut said = self.0.to_string();
+        f.write_str(&said)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            // Some libraries repeat the cause in their own text.
+            let text = error.to_string();
+            if !said.ends_with(&text) {
+                write!(f, ": {text}")?;
+                said = text;
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("open the door")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn causes_stand_behind_one_another_and_none_twice() {
+        assert_eq!(Causes(&Outer(std::io::Error::other("no key"))).to_string(), "open the door: no key");
     }
 }

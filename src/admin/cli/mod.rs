@@ -22,8 +22,9 @@ use clap::Parser;
 use crate::config::{self, Node};
 use crate::control::client::{self, ClientError};
 use crate::control::{Operation, Outcome, StateError, prepare_state};
+use crate::telemetry::Causes;
 
-pub use report::{greet, sentence, show_layers};
+pub use report::{greet, show_layers};
 
 use args::{Arguments, Command};
 
@@ -96,7 +97,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Next {
     match dispatch(arguments) {
         Ok(next) => next,
         Err(error) => {
-            eprintln!("enclos: {}", sentence(&error));
+            eprintln!("enclos: {}", Causes(&error));
             Next::Exit(ExitCode::FAILURE)
         }
     }

@@ -8,6 +8,7 @@ use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
 use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};
 use crate::domain::LayerReport;
+use crate::telemetry::Causes;
 
 /// Prints what an operation came to.
 pub(super) fn print(outcome: &Outcome, json: bool) -> Result<()> {
@@ -108,28 +109,13 @@ fn sessions(list: &[SessionView]) -> String {
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
 
-/// An error with its causes on one line.
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.ends_with(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// Prints which layers hold; the code says whether all required ones do.
 pub fn show_layers(layers: &[LayerReport], examination: &Examination) -> ExitCode {
     let required = &examination.node.monitor.require;
     let is_lacking = layers.iter().any(|l| l.missing.is_some() && required.contains(&l.layer));
     let said = if examination.json { layer_json(layers) } else { Ok(layer_table(layers)) }.and_then(|text| say(&text));
     if let Err(error) = &said {
-        eprintln!("enclos: {}", sentence(error));
+        eprintln!("enclos: {}", Causes(error));
     }
     if is_lacking || said.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -160,7 +146,7 @@ pub fn greet(start: &Start, rootless: bool, layers: &[LayerReport], listen: &[So
     if let Some(greeting) = &start.greeting {
         // Nobody may be reading it; the node serves all the same.
         if let Err(error) = say(&greeting.render(rootless, &layer_table(layers), listen)) {
-            tracing::warn!(error = sentence(&error), "the greeting cannot be printed");
+            tracing::warn!(error = %Causes(&error), "the greeting cannot be printed");
         }
     }
 }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cell::{self, VIEW};
 use crate::domain::Mode;
-use crate::monitor::node::Chain;
 use crate::sys;
+use crate::telemetry::Causes;
 use crate::wire::{Link, LinkError};
 
 /// The file that the trial session writes.
@@ -57,7 +57,7 @@ fn closed_view() -> Option<String> {
         return Some(format!("the attached directory cannot be written: {error}"));
     }
     if let Err(error) = cell::confine_to_view(&[(String::new(), Mode::Ro)]) {
-        return Some(Chain(&error).to_string());
+        return Some(Causes(&error).to_string());
     }
     fs::write(&witness, "").is_ok().then(|| "a view closed to writing can be written".to_owned())
 }

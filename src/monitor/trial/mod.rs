@@ -19,11 +19,11 @@ use inside::{Findings, WITNESS};
 
 use super::attaching::Helpers;
 use super::children::{Child, reap};
-use super::node::Chain;
 use super::{Error, SessionMain, zygote};
 use crate::cell::{self, Fault, Plan, Privilege};
 use crate::config::MonitorSettings;
 use crate::domain::{Layer, LayerReport};
+use crate::telemetry::Causes;
 use crate::wire::{FromSession, FromZygote, Link, LinkError, ToZygote};
 
 /// Longest time for any one answer of the trial.
@@ -46,7 +46,7 @@ fn run_zygote(link: &Link, privilege: Privilege) -> ExitCode {
     match zygote::serve(link, privilege, &main) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %Chain(&error), "a trial cell could not be built");
+            tracing::error!(error = %Causes(&error), "a trial cell could not be built");
             ExitCode::FAILURE
         }
     }
