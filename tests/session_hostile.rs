@@ -5,6 +5,7 @@
 //! our code, and which sends what no honest client would.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -742,6 +743,26 @@ fn a_client_that_waits_for_the_greeting_gets_it() {
     let node = Node::start("");
     let patient = dial(node.port).expect("a connection");
     assert_eq!(first_line(&patient).as_deref(), Some("SSH-2.0-Enclos\r\n"));
+}
+
+/// Sessions are forked from one process and the SSH library's generator does not notice a fork: were it not seeded anew in
+/// each, the first bytes drawn, the cookie of KEXINIT (RFC 4253, section 7.1), and soon the keys, would be the same.
+#[test]
+fn no_two_sessions_draw_the_same_random_numbers() {
+    let node = Node::start("");
+    let cookies: BTreeSet<[u8; 16]> = (0..8).map(|_| cookie(node.port)).collect();
+    assert_eq!(cookies.len(), 8, "sessions share their random numbers");
+}
+
+fn cookie(port: u16) -> [u8; 16] {
+    let mut stream = dial(port).expect("a connection");
+    stream.write_all(b"SSH-2.0-test\r\n").expect("a greeting is taken");
+    // The greeting; then length, length of the padding and type of the packet; then the cookie.
+    let mut said = [0; 16 + 6 + 16];
+    stream.read_exact(&mut said).expect("a greeting and KEXINIT");
+    assert!(said.starts_with(b"SSH-2.0-Enclos\r\n"));
+    assert_eq!(said[16 + 5], 20, "SSH_MSG_KEXINIT was expected");
+    *said.last_chunk().expect("it is that long")
 }
 
 #[test]
