@@ -1,9 +1,8 @@
 //! Control while a node runs: questions of the monitor, and the admin socket.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::operation::{self, Affected, Operation, OperationError};
+use super::operation::{self, Operation, OperationError};
 use super::outcome::Outcome;
 use super::passwords::Judge;
 use super::sessions::Sessions;
@@ -22,7 +21,6 @@ pub(super) struct Control {
     monitor: AsyncLink,
     sessions: Mutex<Sessions>,
     run: u64,
-    withdrawals: AtomicU64,
 }
 
 /// Serves until the monitor is gone. Called in a process that has given up every privilege.
@@ -41,15 +39,8 @@ async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
     let admin = admin_socket::bind(&settings.paths.admin_socket())?;
-    let control = Arc::new(Control {
-        store,
-        ids: settings.ids,
-        judge,
-        monitor,
-        sessions: Mutex::default(),
-        run: rand::random(),
-        withdrawals: AtomicU64::new(0),
-    });
+    let control =
+        Arc::new(Control { store, ids: settings.ids, judge, monitor, sessions: Mutex::default(), run: rand::random() });
     control.monitor.send(&FromControl::Ready).await?;
     let operators = tokio::spawn(admin_socket::listen(admin, control.clone()));
     let ended = listen(&control).await;
@@ -100,7 +91,7 @@ impl Control {
     }
 
     fn as_of(&self) -> AsOf {
-        AsOf { run: self.run, withdrawals: self.withdrawals.load(Ordering::SeqCst) }
+        AsOf { run: self.run, withdrawals: self.sessions().withdrawals() }
     }
 
     async fn facts(&self, question: Question) -> Result<Option<Facts>, OperationError> {
@@ -129,14 +120,21 @@ impl Control {
     async fn opened(&self, record: SessionRecord) -> Result<(), LinkError> {
         let conn = record.conn;
         self.sessions().opened(record.clone());
-        if record.as_of == self.as_of() {
-            return Ok(());
+        let lost_ground = match record.as_of.run == self.run {
+            true => self.sessions().lost_ground_since(record.as_of.withdrawals, &record),
+            // Its facts are from before this process was started.
+            false => None,
+        };
+        match lost_ground {
+            Some(false) => return Ok(()),
+            Some(true) => return self.end(vec![conn], EndReason::Revoked).await,
+            None => {}
         }
         match self.still_holds(&record).await {
             Ok(true) => Ok(()),
             Ok(false) => self.end(vec![conn], EndReason::Revoked).await,
             Err(error) => {
-                tracing::error!(%error, %conn, "a session cannot be checked again and goes on");
+                tracing::error!(error = %Causes(&error), %conn, "a session cannot be checked again and goes on");
                 Ok(())
             }
         }
@@ -167,13 +165,10 @@ impl Control {
                 operation::apply(&self.store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?
             }
         };
-        if done.affected != Affected::Nobody {
-            // Before the live sessions are looked at: one that opens after the look sees that something was withdrawn.
-            self.withdrawals.fetch_add(1, Ordering::SeqCst);
-        }
-        let conns = self.sessions().affected(&done.affected);
-        if done.affected != Affected::Nobody {
-            tracing::info!(affected = ?done.affected, sessions = conns.len(), "access withdrawn");
+        let affected = format!("{:?}", done.affected);
+        let conns = self.sessions().withdraw(done.affected);
+        if !conns.is_empty() {
+            tracing::info!(affected, sessions = conns.len(), "access withdrawn");
         }
         self.end(conns, EndReason::Revoked).await.map_err(|e| e.to_string())?;
         Ok(done.outcome)

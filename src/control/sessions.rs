@@ -1,16 +1,21 @@
 //! The live sessions of this node, as control knows them, and which of them a change ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::operation::Affected;
 use super::outcome::SessionView;
 use crate::domain::ConnId;
 use crate::wire::SessionRecord;
 
-/// All live sessions.
+/// Most withdrawals remembered, far more than happen while one login is on its way.
+const MOST_REMEMBERED: usize = 1024;
+
+/// All live sessions, and what was withdrawn of late.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     live: BTreeMap<ConnId, SessionRecord>,
+    withdrawn: VecDeque<Affected>,
+    withdrawals: u64,
 }
 
 impl Sessions {
@@ -29,16 +34,29 @@ impl Sessions {
         self.live.contains_key(&conn)
     }
 
-    /// Those that a change takes the ground from under.
-    pub(super) fn affected(&self, affected: &Affected) -> Vec<ConnId> {
-        let hit = |r: &SessionRecord| match affected {
-            Affected::Nobody => false,
-            Affected::User(user) => r.user == *user,
-            Affected::Key(user, key) => r.user == *user && r.fingerprint.as_deref() == Some(key),
-            Affected::Password(user) => r.user == *user && r.fingerprint.is_none(),
-            Affected::Account(account) => r.account == *account,
-        };
-        self.live.values().filter(|r| hit(r)).map(|r| r.conn).collect()
+    /// How many times something was withdrawn.
+    pub(super) fn withdrawals(&self) -> u64 {
+        self.withdrawals
+    }
+
+    /// Something was withdrawn: remembers it, for sessions that are about to open, and says which live ones it ends.
+    pub(super) fn withdraw(&mut self, affected: Affected) -> Vec<ConnId> {
+        if affected == Affected::Nobody {
+            return Vec::new();
+        }
+        let hit = self.live.values().filter(|record| concerns(&affected, record)).map(|record| record.conn).collect();
+        self.withdrawals += 1;
+        self.withdrawn.push_front(affected);
+        self.withdrawn.truncate(MOST_REMEMBERED);
+        hit
+    }
+
+    /// Whether something that was withdrawn since a count of them concerns a session; `None` when that is too long ago to
+    /// say.
+    pub(super) fn lost_ground_since(&self, then: u64, record: &SessionRecord) -> Option<bool> {
+        let since = usize::try_from(self.withdrawals.checked_sub(then)?).ok()?;
+        let recent = self.withdrawn.iter().take(since);
+        (since <= self.withdrawn.len()).then(|| recent.into_iter().any(|affected| concerns(affected, record)))
     }
 
     /// As they are listed.
@@ -54,6 +72,17 @@ impl Sessions {
             since: r.since.0,
         };
         self.live.values().map(view).collect()
+    }
+}
+
+/// Whether a change takes the ground from under a session.
+fn concerns(affected: &Affected, record: &SessionRecord) -> bool {
+    match affected {
+        Affected::Nobody => false,
+        Affected::User(user) => record.user == *user,
+        Affected::Key(user, key) => record.user == *user && record.fingerprint.as_deref() == Some(key),
+        Affected::Password(user) => record.user == *user && record.fingerprint.is_none(),
+        Affected::Account(account) => record.account == *account,
     }
 }
 
@@ -85,10 +114,29 @@ mod tests {
             sessions.opened(r);
         }
         let bob = || "bob".parse().expect("a name");
-        assert_eq!(sessions.affected(&Affected::User(bob())), [ConnId(1), ConnId(2)]);
-        assert_eq!(sessions.affected(&Affected::Key(bob(), "a".into())), [ConnId(1)]);
-        assert_eq!(sessions.affected(&Affected::Password(bob())), [ConnId(2)]);
-        assert_eq!(sessions.affected(&Affected::Account("acme".parse().expect("a name"))).len(), 3);
-        assert!(sessions.affected(&Affected::Nobody).is_empty());
+        assert_eq!(sessions.withdraw(Affected::User(bob())), [ConnId(1), ConnId(2)]);
+        assert_eq!(sessions.withdraw(Affected::Key(bob(), "a".into())), [ConnId(1)]);
+        assert_eq!(sessions.withdraw(Affected::Password(bob())), [ConnId(2)]);
+        assert_eq!(sessions.withdraw(Affected::Account("acme".parse().expect("a name"))).len(), 3);
+        assert!(sessions.withdraw(Affected::Nobody).is_empty());
+        assert_eq!(sessions.withdrawals(), 4);
+    }
+
+    #[test]
+    fn what_was_withdrawn_while_a_login_was_on_its_way_ends_it() {
+        let mut sessions = Sessions::default();
+        let bob = || "bob".parse().expect("a name");
+        let (by_key, by_password) = (record(1, "bob", Some("a")), record(2, "bob", None));
+        sessions.withdraw(Affected::User(bob()));
+        let then = sessions.withdrawals();
+        assert_eq!(sessions.lost_ground_since(then, &by_password), Some(false));
+        sessions.withdraw(Affected::Password(bob()));
+        assert_eq!(sessions.lost_ground_since(then, &by_password), Some(true));
+        assert_eq!(sessions.lost_ground_since(then, &by_key), Some(false));
+        for _ in 0..MOST_REMEMBERED {
+            sessions.withdraw(Affected::User("eve".parse().expect("a name")));
+        }
+        assert_eq!(sessions.lost_ground_since(then, &by_key), None, "too long ago to say");
+        assert_eq!(sessions.lost_ground_since(u64::MAX, &by_key), None, "another count than this one");
     }
 }
