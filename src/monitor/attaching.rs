@@ -59,6 +59,7 @@ impl Helper {
 #[derive(Debug, Default)]
 pub(super) struct Helpers {
     idle: Vec<Child<Plan>>,
+    ended: Vec<Helper>,
 }
 
 impl Helpers {
@@ -66,12 +67,25 @@ impl Helpers {
     ///
     /// A captured session gains nothing from asking: it names no path, and a second request ends it.
     pub(super) fn attach(&mut self, plan: &Plan, namespace: BorrowedFd<'_>, now: Instant) -> Result<Helper, Error> {
-        let process = match self.idle.pop() {
-            Some(process) => process,
-            None => Child::fork(c"enclos-attach", |link| help(&link))?,
-        };
+        let deadline = now + PATIENCE;
+        while let Some(process) = self.idle.pop() {
+            match process.link.try_send(plan, Some(namespace)) {
+                Ok(()) => return Ok(Helper { process, deadline }),
+                // It was killed while it had nothing to do.
+                Err(error) => {
+                    tracing::warn!(%error, "an attach helper had ended");
+                    self.ended.push(Helper { process, deadline });
+                }
+            }
+        }
+        let process = Child::fork(c"enclos-attach", |link| help(&link))?;
         process.link.try_send(plan, Some(namespace))?;
-        Ok(Helper { process, deadline: now + PATIENCE })
+        Ok(Helper { process, deadline })
+    }
+
+    /// Helpers that were found dead, to be reaped.
+    pub(super) fn take_ended(&mut self) -> Vec<Helper> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Takes back a helper that has answered. One too many is returned, to be ended.

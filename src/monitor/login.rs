@@ -135,7 +135,9 @@ impl Node<'_> {
         let Some(namespace) = self.sessions.get(slot).and_then(|s| s.namespace.take()) else {
             return self.breach(slot, "claim without a mount namespace");
         };
-        match self.helpers.attach(&plan, namespace.as_fd(), Instant::now()) {
+        let helper = self.helpers.attach(&plan, namespace.as_fd(), Instant::now());
+        self.leaving.extend(self.helpers.take_ended().into_iter().map(Helper::end));
+        match helper {
             Ok(helper) => self.await_helper(slot, principal, plan, helper),
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "no attach helper is to be had");

@@ -18,6 +18,7 @@ as_root_and_rootless!(
     a_killed_control_leaves_transfers_alone_and_logins_come_back,
     control_may_be_killed_again_and_again,
     a_killed_zygote_leaves_transfers_alone_and_logins_come_back,
+    a_killed_attach_helper_costs_nobody_a_login,
     sigterm_ends_everything,
     ctrl_c_ends_everything,
     a_client_that_vanishes_leaves_nothing,
@@ -122,6 +123,16 @@ fn a_killed_zygote_leaves_transfers_alone_and_logins_come_back(identity: Identit
     node.await_hello();
     logins_are_back(&eve);
     transfer.finish(&node, "www/site1");
+}
+
+fn a_killed_attach_helper_costs_nobody_a_login(identity: Identity) {
+    let (node, bob, eve) = with_two(identity);
+    logins_are_back(&bob);
+    let helpers = || descendants(node.pid()).into_iter().filter(|(_, name)| name == "enclos-attach");
+    assert!(helpers().count() > 0, "no helper was kept");
+    helpers().for_each(|(pid, _)| signal(pid, Signal::SIGKILL));
+    // The very next one, not one of several tries.
+    assert!(finish(&mut sftp(&eve), "ls\n").status.success(), "a login found a dead helper\n{}", node.log());
 }
 
 fn sigterm_ends_everything(identity: Identity) {
