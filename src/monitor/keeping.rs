@@ -45,20 +45,23 @@ impl Node<'_> {
                 zygote.ready = true;
                 self.order_births()
             }
-            (FromZygote::Born { slot, pid }, Some(pidfd)) => self.register(slot, pid, pidfd),
-            (FromZygote::Stillborn { slot, errno }, None) => {
+            (FromZygote::Born { slot, generation, pid }, Some(pidfd)) => self.register(slot, generation, pid, pidfd),
+            (FromZygote::Stillborn { slot, generation, errno }, None) => {
                 tracing::error!(errno, "a session could not be forked");
                 self.zygote_pause.lengthen(Instant::now());
-                self.sessions.abandon(slot);
+                if self.sessions.current(slot, generation).is_some() {
+                    self.sessions.abandon(slot);
+                }
                 Ok(())
             }
             _ => self.lose_zygote(),
         }
     }
 
-    fn register(&mut self, slot: u32, pid: u32, pidfd: OwnedFd) -> Result<(), Error> {
-        let generation = self.sessions.generation(slot);
-        if let Some(session) = self.sessions.get(slot) {
+    /// The notice may come after its session was given up, and the slot given to another: then it is about nobody, and
+    /// the process, which has lost its channel, ends by itself.
+    fn register(&mut self, slot: u32, generation: u32, pid: u32, pidfd: OwnedFd) -> Result<(), Error> {
+        if let Some(session) = self.sessions.current(slot, generation) {
             self.poll.watch(&pidfd, Token::SessionEnd(slot, generation)).map_err(system("watch a session"))?;
             session.process = Some((pid, pidfd));
             self.zygote_pause.forget();

@@ -273,8 +273,9 @@ impl<'a> Node<'a> {
     fn order_birth(&mut self) -> Result<bool, Error> {
         let (ours, theirs) = Link::pair()?;
         let Some((slot, uid)) = self.sessions.reserve(ours) else { return Ok(false) };
+        let generation = self.sessions.generation(slot);
         let asked = match &self.zygote {
-            Some(zygote) => zygote.link.try_send(&ToZygote::Birth { slot, uid }, Some(theirs.as_fd())),
+            Some(zygote) => zygote.link.try_send(&ToZygote::Birth { slot, generation, uid }, Some(theirs.as_fd())),
             None => Err(LinkError::Gone),
         };
         if asked.is_err() {
@@ -282,7 +283,6 @@ impl<'a> Node<'a> {
             self.sessions.abandon(slot);
             return Ok(false);
         }
-        let generation = self.sessions.generation(slot);
         if let Some(session) = self.sessions.get(slot) {
             self.poll.watch(&session.link, Token::Session(slot, generation)).map_err(system("watch a session"))?;
         }

@@ -24,28 +24,22 @@ pub(super) fn serve(
     loop {
         match link.recv::<ToZygote>() {
             Ok(asked) => {
-                let ToZygote::Birth { slot, uid } = asked.message;
+                let ToZygote::Birth { slot, generation, uid } = asked.message;
                 let channel = asked.fd.ok_or(LinkError::Malformed)?;
-                give_birth(link, &zygote, &main, slot, uid, channel)?;
+                match zygote.fork() {
+                    Ok(Forked::Child) => live(&zygote, &main, uid, channel),
+                    Ok(Forked::Parent { pid, pidfd }) => {
+                        link.send(&FromZygote::Born { slot, generation, pid }, Some(pidfd.as_fd()))?;
+                    }
+                    Err(errno) => {
+                        let errno = errno.raw_os_error();
+                        link.send(&FromZygote::Stillborn { slot, generation, errno }, None)?;
+                    }
+                }
             }
             Err(LinkError::Gone) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-    }
-}
-
-fn give_birth(
-    link: &Link,
-    zygote: &Zygote,
-    main: &SessionMain,
-    slot: u32,
-    uid: u32,
-    channel: OwnedFd,
-) -> Result<(), Error> {
-    match zygote.fork() {
-        Ok(Forked::Child) => live(zygote, main, uid, channel),
-        Ok(Forked::Parent { pid, pidfd }) => Ok(link.send(&FromZygote::Born { slot, pid }, Some(pidfd.as_fd()))?),
-        Err(errno) => Ok(link.send(&FromZygote::Stillborn { slot, errno: errno.raw_os_error() }, None)?),
     }
 }
 

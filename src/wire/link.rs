@@ -186,9 +186,9 @@ mod tests {
     fn a_message_arrives_with_its_descriptor() {
         let (one, other) = Link::pair().expect("a pair");
         let (passed, _kept) = Link::pair().expect("a pair");
-        one.send(&ToZygote::Birth { slot: 3, uid: 70 }, Some(passed.as_fd())).expect("sent");
+        one.send(&ToZygote::Birth { slot: 3, generation: 1, uid: 70 }, Some(passed.as_fd())).expect("sent");
         let got = other.recv::<ToZygote>().expect("received");
-        assert!(matches!(got.message, ToZygote::Birth { slot: 3, uid: 70 }));
+        assert!(matches!(got.message, ToZygote::Birth { slot: 3, generation: 1, uid: 70 }));
         assert!(got.fd.is_some());
     }
 

@@ -140,6 +140,8 @@ pub enum ToZygote {
     Birth {
         /// Chosen by the monitor, comes back with the answer.
         slot: u32,
+        /// Which session in that slot; comes back too.
+        generation: u32,
         /// User and group id of the session.
         uid: u32,
     },
@@ -154,6 +156,8 @@ pub enum FromZygote {
     Born {
         /// As asked.
         slot: u32,
+        /// As asked.
+        generation: u32,
         /// Process id as the monitor sees it.
         pid: u32,
     },
@@ -161,6 +165,8 @@ pub enum FromZygote {
     Stillborn {
         /// As asked.
         slot: u32,
+        /// As asked.
+        generation: u32,
         /// The system's error number.
         errno: i32,
     },

@@ -61,7 +61,7 @@ fn look(
     let uid = settings.ids.first + 1;
     let (ours, theirs) = Link::pair()?;
     let FromZygote::Ready = hear::<FromZygote>(&zygote.link)?.0 else { return Err(unexpected()) };
-    zygote.link.send(&ToZygote::Birth { slot: 0, uid }, Some(theirs.as_fd()))?;
+    zygote.link.send(&ToZygote::Birth { slot: 0, generation: 0, uid }, Some(theirs.as_fd()))?;
     drop(theirs);
     let (FromZygote::Born { pid, .. }, _) = hear::<FromZygote>(&zygote.link)? else { return Err(unexpected()) };
     let (FromSession::Born, Some(namespace)) = hear::<FromSession>(&ours)? else { return Err(unexpected()) };
