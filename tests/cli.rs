@@ -163,7 +163,7 @@ fn programs_read_json_of_a_fixed_shape() {
     assert_eq!(place.json("account show acme"), account);
     assert_eq!(place.json("account list"), json!([account]));
 
-    let grant = json!({ "user": "bob", "account": "acme", "path": "www/site1", "mode": "ro" });
+    let grant = json!({ "user": "bob", "account": "acme", "path": "www/site1", "mode": "ro", "no_exec": false });
     assert_eq!(place.json("grant add bob www/site1 --mode ro"), grant);
     assert_eq!(place.json("grant list"), json!([grant]));
 
@@ -175,7 +175,7 @@ fn programs_read_json_of_a_fixed_shape() {
     assert_eq!(place.json("key list bob"), json!([key]));
 
     let user = json!({
-        "name": "bob", "account": "acme", "services": "sftp", "status": "active", "grants": [grant], "keys": 1,
+        "name": "bob", "account": "acme", "services": "sftp", "status": "active", "view": "rooted", "grants": [grant], "keys": 1,
         "password": false
     });
     assert_eq!(place.json("user show bob"), user);
@@ -218,7 +218,7 @@ fn a_wrong_command_ends_with_2_and_says_what_was_meant() {
         ("user add bob --account acme --service telnet", "use sftp, scp, exec"),
         ("grant add bob /etc", "relative to the account's home"),
         ("grant add bob ../eve", "contains '..'"),
-        ("grant add bob www --mode rx", "use rw or ro"),
+        ("grant add bob www --mode rx", "use rw, ro, upload or hidden"),
         ("passwd bob --stdin --remove", "cannot be used with"),
         ("quickstart --host-key dsa", "use ed25519, ecdsa or rsa"),
         ("quickstart --listen nowhere", "invalid value 'nowhere'"),

@@ -6,7 +6,7 @@
 
 use crate::domain::{
     AccountFacts, AccountName, AsOf, Facts, Grant, HomePath, KeyFacts, Proof, Services, Shown, Status, UserFacts,
-    UserName,
+    UserName, View,
 };
 
 /// Somebody proven, with what they may reach. Never leaves the monitor.
@@ -53,6 +53,11 @@ impl Principal {
     /// When all of this was so.
     pub fn as_of(&self) -> AsOf {
         self.as_of
+    }
+
+    /// How what may be reached is seen.
+    pub fn view(&self) -> View {
+        self.user.view()
     }
 
     /// What may be reached; may be empty.
@@ -142,8 +147,14 @@ mod tests {
                 name: "bob".parse().expect("a name"),
                 status: Status::Active,
                 services: Services::NONE.with(Service::Sftp),
+                view: None,
             },
-            grants: vec![Grant { id: GrantId(1), path: "www".parse().expect("a path"), mode: Mode::Rw }],
+            grants: vec![Grant {
+                id: GrantId(1),
+                path: "www".parse().expect("a path"),
+                mode: Mode::Rw,
+                no_exec: false,
+            }],
             shown,
             as_of: AsOf::default(),
         }

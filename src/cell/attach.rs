@@ -1,23 +1,19 @@
 //! Mounts the grants of a plan in a session's mount namespace, from outside.
 //!
-//! Runs in: the monitor's attach helpers. It resolves paths that belong to the account, so to the attacker: every component is opened beneath the one before by the kernel, no link is followed,
-//! no mount is crossed, and the owner is checked on the descriptor that is then mounted.
+//! Runs in: the monitor's attach helpers. Trusts: the plan; nothing on disk. All paths of the account are resolved before
+//! the session's namespace is entered, and what a nested grant is mounted onto is compared with what it was cloned from.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode as Bits, OFlags, ResolveFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, move_mount, open_tree,
-};
 use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Plan, PlannedGrant};
-use super::{VIEW, idmap};
-use crate::domain::Mode;
-use crate::sys::{self, MountAttr};
+use super::idmap;
+use super::plan::{Plan, Source, Step, Target};
+use super::skeleton::{Covers, Skeleton, attach_onto, attach_to_view};
+use super::sources::{self, Identity, Tree, open_beneath};
 
 /// Why a plan could not be carried out. The text is for the client: it names the grant as the account knows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -58,6 +54,12 @@ pub enum Fault {
         /// Who.
         uid: u32,
     },
+    /// Something was renamed while it was being attached.
+    #[error("the granted {path:?} was being moved at this moment; try again")]
+    Moved {
+        /// Below the home.
+        path: String,
+    },
     /// The filesystem cannot map owners.
     #[error("the filesystem of {path:?} cannot map owners (no idmapped mounts); ask the server's operator")]
     NoIdmap {
@@ -84,16 +86,24 @@ impl Fault {
     }
 }
 
-fn step(step: &'static str) -> impl Fn(Errno) -> Fault {
+pub(super) fn step(step: &'static str) -> impl Fn(Errno) -> Fault {
     move |errno| Fault::Step { step: step.to_owned(), errno: errno.raw_os_error() }
 }
 
-/// Attaches all grants of `plan` at [`VIEW`] in the mount namespace `namespace`, and leaves this process there.
+/// What an attach has left behind.
+#[derive(Debug)]
+pub struct Attached {
+    /// A map of owners that was made for it, to be kept by the caller.
+    pub map: Option<OwnedFd>,
+    /// Number of the filesystem that covers what is hidden, if anything is.
+    pub cover: Option<u64>,
+}
+
+/// Attaches all grants of `plan` at [`super::VIEW`] in the mount namespace `namespace`, and leaves this process there.
 ///
-/// `map` is a namespace from [`idmap::owner_map`] for this plan; without one a new one is made and returned, to be
-/// kept by the caller.
-pub fn attach(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Fault> {
-    let home = open_home(plan)?;
+/// `map` is a namespace from [`idmap::owner_map`] for this plan; without one a new one is made.
+pub fn attach(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> Result<Attached, Fault> {
+    let home = sources::open_home(plan)?;
     let fresh = match (plan.cell(), map) {
         (Some(cell), None) => Some(idmap::owner_map(plan.owner(), cell).map_err(|e| {
             let errno = std::error::Error::source(&e).and_then(|s| s.downcast_ref::<Errno>()).copied();
@@ -102,133 +112,70 @@ pub fn attach(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>
         _ => None,
     };
     let map = fresh.as_ref().map(AsFd::as_fd).or(map);
-    let trees: Vec<(&PlannedGrant, OwnedFd)> =
-        plan.grants().iter().map(|g| Ok((g, clone_grant(plan, &home, g, map)?))).collect::<Result<_, Fault>>()?;
+    let steps = plan.steps();
+    let trees: Vec<Option<Tree>> =
+        steps.iter().map(|s| sources::clone(plan, &home, s, map)).collect::<Result<_, Fault>>()?;
     rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))
         .map_err(step("enter the session's mount namespace"))?;
-    match trees.as_slice() {
-        [(grant, tree)] if grant.name.is_empty() => place(tree, VIEW)?,
-        several => place_several(several)?,
+    let covers = steps.iter().any(|s| s.source == Source::Cover).then(Covers::make).transpose()?;
+    place_outermost(&steps, &trees)?;
+    for (step, tree) in steps.iter().zip(&trees) {
+        place_nested(step, tree.as_ref(), &trees, covers.as_ref())?;
     }
-    Ok(fresh)
+    let cover = covers.map(|c| c.device()).transpose()?;
+    Ok(Attached { map: fresh, cover })
 }
 
-fn open_home(plan: &Plan) -> Result<OwnedFd, Fault> {
-    let home = rustix::fs::openat2(
-        CWD,
-        plan.home().as_str(),
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Bits::empty(),
-        ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-    )
-    .map_err(|e| Fault::Home { errno: e.raw_os_error() })?;
-    let stat = rustix::fs::fstat(&home).map_err(step("look at the home"))?;
-    // A home that root owns is common (sshd's ChrootDirectory demands it); the grants in it are checked themselves.
-    if stat.st_uid == plan.owner().0 || stat.st_uid == 0 {
-        Ok(home)
-    } else {
-        Err(Fault::HomeOwner { uid: stat.st_uid })
+/// One outermost grant is the view; several, or one at its path on the host, lie in directories made for them.
+fn place_outermost(steps: &[Step], trees: &[Option<Tree>]) -> Result<(), Fault> {
+    let outermost = || {
+        steps.iter().zip(trees).filter_map(|(step, tree)| match (&step.target, tree) {
+            (Target::View(at), Some(tree)) => Some((at.as_str(), tree)),
+            _ => None,
+        })
+    };
+    if let Some((_, tree)) = outermost().find(|(at, _)| at.is_empty()) {
+        return attach_to_view(&tree.fd);
     }
-}
-
-fn clone_grant(
-    plan: &Plan,
-    home: &OwnedFd,
-    grant: &PlannedGrant,
-    map: Option<BorrowedFd<'_>>,
-) -> Result<OwnedFd, Fault> {
-    let directory = open_grant(plan, home, grant)?;
-    let tree = open_tree(
-        &directory,
-        "",
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH,
-    )
-    .map_err(step("clone the granted directory"))?;
-    // Nothing runs in a session, so nothing needs to be executable there.
-    let attr = MountAttr { read_only: grant.mode == Mode::Ro, no_exec: true, id_map: map };
-    sys::set_mount_attr(&tree, attr).map_err(|errno| match errno {
-        Errno::INVAL if map.is_some() => Fault::NoIdmap { path: grant.path.to_string() },
-        errno => step("set the rights of the granted directory")(errno),
-    })?;
-    Ok(tree)
-}
-
-fn open_grant(plan: &Plan, home: &OwnedFd, grant: &PlannedGrant) -> Result<OwnedFd, Fault> {
-    let path = || grant.path.to_string();
-    let directory = open_beneath(home, wanted(grant)).map_err(|errno| match errno {
-        Errno::NOENT => Fault::Missing { path: path() },
-        errno => Fault::NotPlain { path: path(), errno: errno.raw_os_error() },
-    })?;
-    let stat = rustix::fs::fstat(&directory).map_err(step("look at the granted directory"))?;
-    let ours = stat.st_uid == plan.owner().0 || (grant.mode == Mode::Ro && stat.st_uid == 0);
-    match (FileType::from_raw_mode(stat.st_mode), ours) {
-        (FileType::Directory, true) => Ok(directory),
-        (FileType::Directory, false) => Err(Fault::Owner { path: path(), uid: stat.st_uid }),
-        _ => Err(Fault::NotPlain { path: path(), errno: Errno::NOTDIR.raw_os_error() }),
+    let skeleton = Skeleton::make(outermost().map(|(at, _)| at))?;
+    for (at, tree) in outermost() {
+        attach_onto(&tree.fd, &skeleton.place(at)?)?;
     }
+    skeleton.close()
 }
 
-/// The kernel may say EAGAIN whenever anything on the host is being renamed (openat2(2)); then it is asked again.
-fn open_beneath(home: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
-    let mut answer = Err(Errno::AGAIN);
-    for _ in 0..64 {
-        answer = rustix::fs::openat2(
-            home,
-            path,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Bits::empty(),
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV,
-        );
-        if !matches!(answer, Err(Errno::AGAIN)) {
-            break;
-        }
+fn place_nested(
+    wanted: &Step,
+    tree: Option<&Tree>,
+    trees: &[Option<Tree>],
+    covers: Option<&Covers>,
+) -> Result<(), Fault> {
+    let Target::Inside { step: number, name } = &wanted.target else { return Ok(()) };
+    let path = || wanted.path.to_string();
+    if tree.is_none() && wanted.source != Source::Cover {
+        return Ok(());
     }
-    answer
-}
-
-#[cfg(not(feature = "weaken"))]
-fn wanted(grant: &PlannedGrant) -> &str {
-    grant.path.as_str()
-}
-
-/// Only in builds that exist to show that the tests of confinement can fail: attaches the whole account.
-#[cfg(feature = "weaken")]
-fn wanted(grant: &PlannedGrant) -> &str {
-    match std::env::var("ENCLOS_WEAKEN").as_deref() {
-        Ok("bind-home") => ".",
-        _ => grant.path.as_str(),
+    let outer = match trees.get(*number).and_then(Option::as_ref) {
+        Some(outer) => outer,
+        // What lies in nothing needs no hiding.
+        None if tree.is_none() => return Ok(()),
+        None => return Err(Fault::Moved { path: path() }),
+    };
+    let target = match open_beneath(&outer.fd, name) {
+        Ok(target) => target,
+        // What is not there needs no hiding.
+        Err(Errno::NOENT) if tree.is_none() => return Ok(()),
+        Err(Errno::NOENT) => return Err(Fault::Moved { path: path() }),
+        Err(errno) => return Err(Fault::NotPlain { path: path(), errno: errno.raw_os_error() }),
+    };
+    let stat = rustix::fs::fstat(&target).map_err(step("look at the place of a grant"))?;
+    match (tree, covers) {
+        (Some(tree), _) if tree.identity == Identity::from(&stat) => attach_onto(&tree.fd, &target),
+        (Some(_), _) => Err(Fault::Moved { path: path() }),
+        (None, Some(covers)) => match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => Err(Fault::NotPlain { path: path(), errno: Errno::LOOP.raw_os_error() }),
+            kind => attach_onto(&covers.cover(kind == FileType::Directory)?, &target),
+        },
+        (None, None) => Err(Fault::Moved { path: path() }),
     }
-}
-
-fn place(tree: &OwnedFd, at: &str) -> Result<(), Fault> {
-    move_mount(tree, "", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(step("attach the granted directory"))
-}
-
-/// Several grants lie in a small directory of their own, which is read-only once they are in.
-fn place_several(trees: &[(&PlannedGrant, OwnedFd)]) -> Result<(), Fault> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step("make the view"))?;
-    // One inode for each grant and for the root, and a few to spare; it holds directories only.
-    for (key, value) in [("mode", "0755"), ("size", "16k"), ("nr_inodes", "80")] {
-        fsconfig_set_string(&context, key, value).map_err(step("size the view"))?;
-    }
-    fsconfig_create(&context).map_err(step("make the view"))?;
-    let view =
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(step("make the view"))?;
-    place(&view, VIEW)?;
-    for (grant, tree) in trees {
-        rustix::fs::mkdirat(&view, &grant.name, Bits::from_raw_mode(0o755))
-            .map_err(step("name a grant in the view"))?;
-        let target = rustix::fs::openat(
-            &view,
-            &grant.name,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Bits::empty(),
-        )
-        .map_err(step("name a grant in the view"))?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(tree, "", &target, "", flags).map_err(step("attach the granted directory"))?;
-    }
-    rustix::fs::chmodat(&view, ".", Bits::from_raw_mode(0o555), AtFlags::empty()).map_err(step("close the view"))?;
-    sys::set_mount_attr(&view, MountAttr { read_only: true, no_exec: true, id_map: None })
-        .map_err(step("close the view"))
 }

@@ -11,9 +11,11 @@ use ::landlock::{
     Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
+use super::error::Context;
 use super::{Error, VIEW};
 use crate::domain::Mode;
 use crate::sys;
+use rustix::fs::FileType;
 
 /// The newest version whose rules we know and the kernel has; `None` below ABI 2.
 fn abi() -> Option<ABI> {
@@ -35,18 +37,16 @@ pub fn landlock_holds() -> Option<String> {
         .then(|| "the kernel has no Landlock of ABI 2 or later (Linux 5.19, CONFIG_SECURITY_LANDLOCK)".into())
 }
 
-/// Closes Landlock over the attached grants: the names beneath [`VIEW`] (empty: the view itself) with their rights.
+/// Closes Landlock over the attached grants: their paths beneath [`VIEW`] (empty: the view itself) with their rights.
 ///
+/// The directories that lead to them are not among them, so a session lists those from what it was told.
 /// TCP, signals and abstract sockets are closed with it where the kernel can. Where it has no usable Landlock this
 /// does nothing: the monitor has announced that, or refused to start.
 pub fn confine_to_view(entries: &[(String, Mode)]) -> Result<(), Error> {
     let Some(abi) = abi() else { return Ok(()) };
     let mut rules = open(abi)?;
-    if entries.iter().any(|(name, _)| !name.is_empty()) {
-        rules = allow(rules, VIEW, AccessFs::ReadDir.into())?;
-    }
-    for (name, mode) in entries {
-        rules = allow(rules, format!("{VIEW}/{name}"), rights(abi, *mode))?;
+    for (at, mode) in entries.iter().filter(|(_, mode)| *mode != Mode::Hidden) {
+        rules = allow(rules, abi, format!("{VIEW}/{at}"), rights(abi, *mode))?;
     }
     enforce(rules)
 }
@@ -62,7 +62,7 @@ pub(super) fn confine_to_directories(directories: &[&Path]) -> Result<(), Error>
         .create()
         .map_err(Error::Landlock)?;
     for directory in directories {
-        rules = allow(rules, directory, rights(abi, Mode::Rw))?;
+        rules = allow(rules, abi, directory, rights(abi, Mode::Rw))?;
     }
     enforce(rules)
 }
@@ -86,9 +86,18 @@ fn open(abi: ABI) -> Result<RulesetCreated, Error> {
     rules.create().map_err(Error::Landlock)
 }
 
-fn allow(rules: RulesetCreated, path: impl AsRef<Path>, rights: BitFlags<AccessFs>) -> Result<RulesetCreated, Error> {
-    let directory = PathFd::new(path).map_err(Error::View)?;
-    rules.add_rule(PathBeneath::new(directory, rights)).map_err(Error::Landlock)
+fn allow(
+    rules: RulesetCreated,
+    abi: ABI,
+    path: impl AsRef<Path>,
+    rights: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, Error> {
+    let target = PathFd::new(path).map_err(Error::View)?;
+    let stat = rustix::fs::fstat(&target).step("look at a grant")?;
+    // The kernel takes rights on directories for directories only.
+    let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let rights = if is_directory { rights } else { rights & AccessFs::from_file(abi) };
+    rules.add_rule(PathBeneath::new(target, rights)).map_err(Error::Landlock)
 }
 
 /// Nothing is executed, and no device is made, whatever the grant.
@@ -96,5 +105,11 @@ fn rights(abi: ABI, mode: Mode) -> BitFlags<AccessFs> {
     match mode {
         Mode::Ro => AccessFs::from_read(abi) & !BitFlags::from(AccessFs::Execute),
         Mode::Rw => AccessFs::from_all(abi) & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock),
+        Mode::Upload => {
+            let makes = AccessFs::WriteFile | AccessFs::MakeReg | AccessFs::MakeDir;
+            let clears_up = AccessFs::RemoveFile | AccessFs::RemoveDir | AccessFs::Refer | AccessFs::Truncate;
+            AccessFs::from_all(abi) & (makes | clears_up)
+        }
+        Mode::Hidden => BitFlags::EMPTY,
     }
 }

@@ -13,7 +13,8 @@
 //! 2. It forks the session into own mount, process, IPC and host-name namespaces.
 //! 3. The session keeps one descriptor, sets limits, drops every capability and its user id, and loads its filter.
 //! 4. After login the attach helper enters the mount namespace from outside and mounts the grants at `/view`: idmapped,
-//!    `nosuid`, `nodev`, `noexec`, read-only where so granted. They are attached before the session can touch them and
+//!    `nosuid`, `nodev`, `noexec`, read-only where so granted; nested ones on top of outer ones, and an empty cover over
+//!    what is hidden. They are attached before the session can touch them and
 //!    belong to the monitor's user namespace, so the session can neither change nor remove them.
 //! 5. The session closes Landlock over `/view`.
 
@@ -26,16 +27,18 @@ mod newborn;
 mod plan;
 mod privilege;
 mod profile;
+mod skeleton;
+mod sources;
 mod template;
 mod zygote;
 
-pub use attach::{Fault, attach};
+pub use attach::{Attached, Fault, attach};
 pub use caps::{keep_for_control, keep_for_monitor};
 pub use error::Error;
 pub use idmap::owner_map;
 pub use landlock::{confine_to_view, landlock_holds};
 pub use newborn::{LINK_FD, Newborn, confine_newborn};
-pub use plan::{Plan, PlannedGrant, Unserved};
+pub use plan::{Plan, Unserved};
 pub use privilege::Privilege;
 pub use zygote::Zygote;
 

@@ -1,12 +1,12 @@
 //! Everything to be done to make one session's view, as plain data. Made only here, from a `Principal`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::Privilege;
 use crate::authority::Principal;
-use crate::domain::{HomePath, Mode, RelPath};
+use crate::domain::{Grant, GrantId, HomePath, Layout, Mode, Placed, RelPath, Unplaced};
 
 /// What an attach helper will do. It travels from the monitor to its helpers and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,35 +14,62 @@ pub struct Plan {
     home: HomePath,
     owner: (u32, u32),
     cell: Option<(u32, u32)>,
-    grants: Vec<PlannedGrant>,
-}
-
-/// One grant of a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlannedGrant {
-    /// Below the home.
-    pub path: RelPath,
-    /// Its rights.
-    pub mode: Mode,
-    /// Its name beneath the view; empty when it is the view itself.
-    pub name: String,
+    layout: Layout,
 }
 
 /// Why a proven principal cannot be served. The text is for the client and says what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Unserved {
-    /// The user has no grant.
-    #[error("no directory is granted to this login; ask the account's owner for one")]
-    NoGrant,
-    /// Two grants would have the same name.
-    #[error("two directories named {name:?} are granted to this login; ask the server's operator to remove one")]
-    Clash {
-        /// The common name.
-        name: String,
-    },
+    /// Its grants make no view.
+    #[error(transparent)]
+    Unplaced(#[from] Unplaced),
     /// An ordinary user serves only its own files.
     #[error("this server runs without root and serves only files of its own user; ask its operator")]
     ForeignOwner,
+}
+
+/// One mount to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Below the home.
+    pub path: RelPath,
+    /// Where it goes.
+    pub target: Target,
+    /// What is mounted there.
+    pub source: Source,
+}
+
+/// Where a mount goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// To this place in the view, without a leading `/`; empty for the view itself.
+    View(String),
+    /// Onto what has this name in the root of an earlier mount, the one with this number.
+    Inside {
+        /// Number of the step that made it.
+        step: usize,
+        /// One component.
+        name: String,
+    },
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// What a grant names, with its rights.
+    Grant(Rights),
+    /// A directory that leads to a nested grant, with the rights of the one around it. Being a mount point it cannot be
+    /// renamed, so what is nested in it stays where the grants say.
+    Way(Rights),
+    /// Something empty that lets nobody in, over what is hidden.
+    Cover,
+}
+
+/// Attributes of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rights {
+    /// Nothing may be written.
+    pub read_only: bool,
 }
 
 impl Plan {
@@ -54,14 +81,16 @@ impl Plan {
             Privilege::Rootless { uid, gid } if owner == (uid, gid) => None,
             Privilege::Rootless { .. } => return Err(Unserved::ForeignOwner),
         };
-        let wanted: Vec<(RelPath, Mode)> = principal.grants().iter().map(|g| (g.path.clone(), g.mode)).collect();
-        Ok(Plan { home: principal.home().clone(), owner, cell, grants: rooted(wanted)? })
+        let layout = Layout::of(principal.view(), principal.home(), principal.grants())?;
+        Ok(Plan { home: principal.home().clone(), owner, cell, layout })
     }
 
     /// A plan for nobody: the directory `granted` in `home`, for the cell that is built at a start to see which layers
     /// hold. The home is the node's own.
     pub fn for_trial(home: HomePath, granted: RelPath, owner: (u32, u32), cell: Option<(u32, u32)>) -> Plan {
-        Plan { home, owner, cell, grants: vec![PlannedGrant { path: granted, mode: Mode::Rw, name: String::new() }] }
+        let grant = Grant { id: GrantId(0), path: granted, mode: Mode::Rw, no_exec: true };
+        let placed = vec![Placed { grant, at: String::new(), nested: false }];
+        Plan { home, owner, cell, layout: Layout { placed, start: "/".to_owned() } }
     }
 
     /// The account's home.
@@ -79,49 +108,99 @@ impl Plan {
         self.cell
     }
 
-    /// What is attached.
-    pub fn grants(&self) -> &[PlannedGrant] {
-        &self.grants
+    /// The grants and their places in the view.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
     }
-}
 
-/// Names the grants of a `rooted` view: one grant is the root itself, several are directories in it.
-fn rooted(wanted: Vec<(RelPath, Mode)>) -> Result<Vec<PlannedGrant>, Unserved> {
-    let single = wanted.len() == 1;
-    let mut taken = BTreeSet::new();
-    let mut grants = Vec::with_capacity(wanted.len());
-    for (path, mode) in wanted {
-        let name = if single { String::new() } else { path.file_name().unwrap_or("home").to_owned() };
-        if !taken.insert(name.clone()) {
-            return Err(Unserved::Clash { name });
+    /// The mounts to be made, in this order.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let mut steps: Vec<Step> = Vec::with_capacity(self.layout.placed.len());
+        let mut made: BTreeMap<RelPath, (usize, Rights)> = BTreeMap::new();
+        for placed in &self.layout.placed {
+            let Placed { grant, at, .. } = placed;
+            let around =
+                made.iter().filter(|(p, _)| p.contains(&grant.path)).max_by_key(|(p, _)| p.components().count());
+            let mut target = Target::View(at.clone());
+            if let Some((outer, (step, rights))) = around.map(|(p, made)| (p.clone(), *made)) {
+                let mut inside = step;
+                for way in grant.path.between(&outer) {
+                    let name = way.file_name().unwrap_or_default().to_owned();
+                    steps.push(Step {
+                        path: way.clone(),
+                        target: Target::Inside { step: inside, name },
+                        source: Source::Way(rights),
+                    });
+                    inside = steps.len() - 1;
+                    made.insert(way, (inside, rights));
+                }
+                let name = grant.path.file_name().unwrap_or_default().to_owned();
+                target = Target::Inside { step: inside, name };
+            }
+            let rights = Rights { read_only: grant.mode == Mode::Ro };
+            let source = if grant.is_visible() { Source::Grant(rights) } else { Source::Cover };
+            steps.push(Step { path: grant.path.clone(), target, source });
+            made.insert(grant.path.clone(), (steps.len() - 1, rights));
         }
-        grants.push(PlannedGrant { path, mode, name });
+        steps
     }
-    if grants.is_empty() { Err(Unserved::NoGrant) } else { Ok(grants) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::View;
 
-    fn grant(path: &str) -> (RelPath, Mode) {
-        (path.parse().expect("a path"), Mode::Rw)
+    fn steps(grants: &[(&str, Mode)]) -> Vec<(String, String)> {
+        let grant = |(path, mode): &(&str, Mode)| Grant {
+            id: GrantId(1),
+            path: path.parse().expect("a path"),
+            mode: *mode,
+            no_exec: false,
+        };
+        let grants: Vec<Grant> = grants.iter().map(grant).collect();
+        let home: HomePath = "/srv/acme".parse().expect("a path");
+        let layout = Layout::of(View::Rooted, &home, &grants).expect("a layout");
+        let plan = Plan { home, owner: (1, 1), cell: None, layout };
+        let shown = |step: Step| {
+            let source = match step.source {
+                Source::Grant(Rights { read_only: true }) => "ro",
+                Source::Grant(_) => "rw",
+                Source::Way(_) => "way",
+                Source::Cover => "cover",
+            };
+            let target = match step.target {
+                Target::View(at) => format!("/{at}"),
+                Target::Inside { step, name } => format!("{step}:{name}"),
+            };
+            (format!("{source} {}", step.path), target)
+        };
+        plan.steps().into_iter().map(shown).collect()
     }
 
-    fn names(grants: &[PlannedGrant]) -> Vec<&str> {
-        grants.iter().map(|g| g.name.as_str()).collect()
+    fn owned(list: &[(&str, &str)]) -> Vec<(String, String)> {
+        list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
     }
 
     #[test]
-    fn one_grant_is_the_root_and_several_are_directories_in_it() {
-        assert_eq!(names(&rooted(vec![grant("www/site1")]).expect("a view")), [""]);
-        let several = rooted(vec![grant("www/site1"), grant("logs"), grant(".")]).expect("a view");
-        assert_eq!(names(&several), ["site1", "logs", "home"]);
+    fn grants_beside_one_another_are_mounted_in_the_view() {
+        assert_eq!(
+            steps(&[("www/site1", Mode::Rw), ("logs", Mode::Ro)]),
+            owned(&[("ro logs", "/logs"), ("rw www/site1", "/site1")])
+        );
     }
 
     #[test]
-    fn nothing_granted_and_clashing_names_are_told() {
-        assert_eq!(rooted(vec![]).expect_err("nothing to serve"), Unserved::NoGrant);
-        assert!(matches!(rooted(vec![grant("a/x"), grant("b/x")]), Err(Unserved::Clash { .. })));
+    fn what_leads_to_a_nested_grant_is_held_in_its_place() {
+        assert_eq!(
+            steps(&[("www", Mode::Rw), ("www/a/b/secret", Mode::Hidden), ("www/a/public", Mode::Ro)]),
+            owned(&[
+                ("rw www", "/"),
+                ("way www/a", "0:a"),
+                ("ro www/a/public", "1:public"),
+                ("way www/a/b", "1:b"),
+                ("cover www/a/b/secret", "3:secret"),
+            ])
+        );
     }
 }

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::keys::BadKey;
 use super::outcome::Outcome;
 use super::passwords::PasswordError;
-use super::store::{Store, StoreError};
+use super::store::{Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, HomePath, Mode, RelPath, Secret, Services, Status, UserFacts, UserName,
+    AccountFacts, AccountName, HomePath, Mode, RelPath, Secret, Services, Status, UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -31,12 +31,13 @@ pub enum Operation {
     AccountShow { name: AccountName },
     AccountSetStatus { name: AccountName, status: Status },
     AccountRemove { name: AccountName, with_users: bool },
-    UserAdd { name: UserName, account: AccountName, services: Services },
+    UserAdd { name: UserName, account: AccountName, services: Services, view: Option<View> },
+    UserSetView { name: UserName, view: Option<View> },
     UserList { account: Option<AccountName> },
     UserShow { name: UserName },
     UserSetStatus { name: UserName, status: Status },
     UserRemove { name: UserName },
-    GrantAdd { user: UserName, path: RelPath, mode: Mode },
+    GrantAdd { user: UserName, path: RelPath, mode: Mode, no_exec: bool },
     GrantList { user: Option<UserName> },
     GrantRemove { user: UserName, path: RelPath },
     KeyAdd { user: UserName, text: String },
@@ -79,6 +80,12 @@ pub enum OperationError {
     LongGrants { user: UserName, most: usize },
     #[error("{user} has a grant named {name:?} already ({path}); two of them could not be told apart in its view")]
     SameName { user: UserName, name: String, path: RelPath },
+    #[error(
+        "the upload directory {path} would lie inside {outer}, which {user} can read: rights inside a readable directory cannot be only to upload; grant one of them only"
+    )]
+    ReadableDropBox { user: UserName, path: RelPath, outer: RelPath },
+    #[error("{path} lies inside {outer}, which is hidden from {user}; remove that grant first")]
+    InsideHidden { user: UserName, path: RelPath, outer: RelPath },
     #[error("{user} has that key already ({fingerprint})")]
     KeyExists { user: UserName, fingerprint: String },
     #[error("{user} has no key {key:?}; give its number or fingerprint from: enclos key list {user}")]
@@ -146,12 +153,15 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::AccountShow { name } => accounts::show(store, &name).await,
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
         Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
-        Operation::UserAdd { name, account, services } => users::add(store, name, account, services).await,
+        Operation::UserAdd { name, account, services, view } => users::add(store, name, account, services, view).await,
+        Operation::UserSetView { name, view } => users::set_view(store, name, view).await,
         Operation::UserList { account } => users::list(store, account).await,
         Operation::UserShow { name } => users::show(store, &name).await,
         Operation::UserSetStatus { name, status } => users::set_status(store, name, status).await,
         Operation::UserRemove { name } => users::remove(store, name).await,
-        Operation::GrantAdd { user, path, mode } => grants::add(store, user, path, mode).await,
+        Operation::GrantAdd { user, path, mode, no_exec } => {
+            grants::add(store, user, path, Rights { mode, no_exec }).await
+        }
         Operation::GrantList { user } => grants::list(store, user).await,
         Operation::GrantRemove { user, path } => grants::remove(store, user, path).await,
         Operation::KeyAdd { user, text } => credentials::add_key(store, user, &text).await,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccountName, HomePath, KeyId, Mode, RelPath, Services, Status, UserName};
+use crate::domain::{AccountName, HomePath, KeyId, Mode, RelPath, Services, Status, UserName, View};
 
 /// The result of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +58,8 @@ pub struct UserView {
     pub services: Services,
     /// Whether it may log in.
     pub status: Status,
+    /// How it sees what it may reach.
+    pub view: View,
     /// What it may reach.
     pub grants: Vec<GrantView>,
     /// How many keys it has.
@@ -77,6 +79,8 @@ pub struct GrantView {
     pub path: RelPath,
     /// Its rights.
     pub mode: Mode,
+    /// Whether programs there may not be run.
+    pub no_exec: bool,
 }
 
 /// A public key.

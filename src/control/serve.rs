@@ -9,7 +9,7 @@ use super::sessions::Sessions;
 use super::store::{Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::config::{ControlSettings, Ids};
-use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Grant, Mode, Proof, Shown, Status};
+use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Proof, Shown, Status, narrows};
 use crate::telemetry::Causes;
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
@@ -145,7 +145,10 @@ impl Control {
         let Some(known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(false) };
         let is_active = known.account.status == Status::Active && known.user.status == Status::Active;
         let has_credential = if record.key.is_some() { known.key.is_some() } else { known.password.is_some() };
-        Ok(is_active && has_credential && known.account.name == record.account && covers(&known.grants, &record.grants))
+        Ok(is_active
+            && has_credential
+            && known.account.name == record.account
+            && !narrows(&record.grants, &known.grants))
     }
 
     /// Tells the monitor to end sessions.
@@ -183,11 +186,6 @@ impl Control {
             Err(_) => Err(OperationError::NotRunning),
         }
     }
-}
-
-/// Whether everything that was attached is still granted, with no less right.
-fn covers(granted: &[Grant], attached: &[Grant]) -> bool {
-    attached.iter().all(|a| granted.iter().any(|g| g.path == a.path && (g.mode == a.mode || g.mode == Mode::Rw)))
 }
 
 fn facts(known: Known, shown: Shown, as_of: AsOf) -> Facts {

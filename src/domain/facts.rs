@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, Grant, HomePath, Services, UserName};
+use super::{AccountName, Grant, HomePath, Service, Services, UserName, View};
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -84,6 +84,17 @@ pub struct UserFacts {
     pub status: Status,
     /// What it may open.
     pub services: Services,
+    /// How it sees what it was granted, if that was said.
+    pub view: Option<View>,
+}
+
+impl UserFacts {
+    /// How it sees what it was granted. Unless told otherwise, a user who can run programs sees the paths of the host,
+    /// as those programs do.
+    pub fn view(&self) -> View {
+        let runs_programs = [Service::Shell, Service::Exec].into_iter().any(|s| self.services.contains(s));
+        self.view.unwrap_or(if runs_programs { View::Host } else { View::Rooted })
+    }
 }
 
 /// A key of the user that is the one claimed.

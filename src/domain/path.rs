@@ -83,6 +83,14 @@ impl RelPath {
         self.components().last()
     }
 
+    /// The directories on the way from `outer` to this one, neither included; none unless it lies in `outer`.
+    pub fn between(&self, outer: &RelPath) -> Vec<RelPath> {
+        let parts: Vec<&str> = self.components().collect();
+        let way = (outer.components().count() + 1)..parts.len();
+        let ends = way.filter(|_| outer.contains(self));
+        ends.filter_map(|end| parts.get(..end)).map(|way| RelPath(way.join("/"))).collect()
+    }
+
     /// Whether `other` is this directory or lies beneath it.
     pub fn contains(&self, other: &RelPath) -> bool {
         let mut theirs = other.components();
@@ -130,6 +138,11 @@ impl HomePath {
     /// The path as text, beginning with `/`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The components, outermost first; none for `/`.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|c| !c.is_empty())
     }
 }
 
@@ -192,5 +205,14 @@ mod tests {
         assert!(www.contains(&"www/site1".parse().expect("a path")));
         assert!(www.contains(&www));
         assert!(!www.contains(&"www2".parse().expect("a path")));
+    }
+
+    #[test]
+    fn the_way_between_two_directories_is_what_lies_between_them() {
+        let path = |text: &str| text.parse::<RelPath>().expect("a path");
+        assert_eq!(path("a/b/c/d").between(&path("a")), [path("a/b"), path("a/b/c")]);
+        assert_eq!(path("a/b").between(&path(".")), [path("a")]);
+        assert!(path("a/b").between(&path("a")).is_empty());
+        assert!(path("x/b/c").between(&path("a")).is_empty());
     }
 }

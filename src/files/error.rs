@@ -11,6 +11,8 @@ pub enum Reason {
     Permission,
     /// The grant is read-only.
     ReadOnly,
+    /// The grant only takes uploads.
+    UploadOnly,
     /// The owner's quota is used up.
     Quota,
     /// The disk, or its table of files, is full.
@@ -71,6 +73,9 @@ impl Error {
             Reason::NotFound => "no such file or directory",
             Reason::Permission => "permission denied: its mode or owner does not allow this",
             Reason::ReadOnly => "this directory is granted read-only",
+            Reason::UploadOnly => {
+                "this directory only takes new files: what is in it cannot be listed, read or changed"
+            }
             Reason::Quota => "disk quota exceeded: free some space or ask for more",
             Reason::NoSpace => "no space left on the server's disk",
             Reason::Exists => "a file or directory of that name exists already",

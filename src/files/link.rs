@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use rustix::io::Errno;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
+use super::resolve::{Last, Split, c_string, split};
 use super::{Error, Reason, Root};
 
 /// Links that one path may lead through, as in the kernel (path_resolution(7)).
@@ -11,16 +12,25 @@ const MOST_LINKS: usize = 40;
 /// Longest path, in bytes.
 const LONGEST: usize = 4095;
 
+/// A path without links and dots.
+struct Walked {
+    path: Vec<u8>,
+    /// Whether a link on the way said a path of the host that the view shows elsewhere.
+    is_elsewhere: bool,
+}
+
 impl Root {
     /// Makes a link. The target is kept as it is; where it leads is decided whenever it is followed.
     pub fn make_link(&self, target: &[u8], path: &[u8]) -> Result<(), Error> {
         let at = self.at(path)?;
+        self.check_takes_links(&at.parent)?;
         Ok(rustix::fs::symlinkat(target, &at.parent, at.name.as_c_str())?)
     }
 
     /// What a link says.
     pub fn read_link(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        let at = self.at(path)?;
+        let at = self.at_shown(path)?;
+        self.check_takes_links(&at.parent)?;
         Ok(rustix::fs::readlinkat(&at.parent, at.name.as_c_str(), Vec::new())?.into_bytes())
     }
 
@@ -29,48 +39,92 @@ impl Root {
     ///
     /// The answer is a text and holds no promise: whoever uses it has it resolved again, by the kernel.
     pub fn real_path(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+        Ok(self.walk(path, Last::Followed)?.path)
+    }
+
+    /// Where a path leads by links that say paths of the host; `None` when no such link is on its way. The answer is a
+    /// text for the kernel to resolve.
+    pub(super) fn through_host_paths(&self, path: &[u8], last: Last) -> Option<Vec<u8>> {
+        if !self.may_lead_elsewhere(path, last) {
+            return None;
+        }
+        let walked = self.walk(path, last).ok()?;
+        walked.is_elsewhere.then_some(walked.path)
+    }
+
+    /// Most names that are not found are just not there: the directory is, and has no such link.
+    fn may_lead_elsewhere(&self, path: &[u8], last: Last) -> bool {
+        let Split::Named(parent, name) = split(path) else { return true };
+        let Ok(parent) = self.resolve(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()) else { return true };
+        let is_link = c_string(name).is_ok_and(|name| {
+            let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
+            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+        });
+        last == Last::Followed && is_link
+    }
+
+    fn walk(&self, path: &[u8], last: Last) -> Result<Walked, Error> {
         if path.len() > LONGEST {
             return Err(Error::new(Reason::NameTooLong));
         }
         let mut done: Vec<u8> = Vec::new();
         let mut left: VecDeque<Vec<u8>> = components(path);
-        let mut links = 0;
+        let (mut links, mut is_elsewhere) = (0, false);
         while let Some(name) = left.pop_front() {
             if name == b".." {
                 done.truncate(done.iter().rposition(|b| *b == b'/').unwrap_or(0));
                 continue;
             }
-            let mut next = done.clone();
-            next.push(b'/');
-            next.extend_from_slice(&name);
+            let next = [done.as_slice(), b"/", name.as_slice()].concat();
             if next.len() > LONGEST {
                 return Err(Error::new(Reason::NameTooLong));
             }
-            match self.read_link(&next) {
-                Ok(target) => {
+            let is_last = left.is_empty();
+            if is_last && last == Last::NotFollowed {
+                done = next;
+                break;
+            }
+            match self.link_at(&next) {
+                Ok(Some(mut target)) => {
                     links += 1;
                     if links > MOST_LINKS {
                         return Err(Error::new(Reason::Loop));
                     }
                     if target.starts_with(b"/") {
                         done.clear();
+                        if let Some(shown) = self.shown_elsewhere(&target) {
+                            (target, is_elsewhere) = (shown, true);
+                        }
                     }
                     for name in components(&target).into_iter().rev() {
                         left.push_front(name);
                     }
                 }
-                Err(error) => match error.errno {
-                    // There, and no link.
-                    Some(Errno::INVAL) => done = next,
-                    Some(Errno::NOENT) if left.is_empty() => done = next,
-                    _ => return Err(error),
-                },
+                Ok(None) => done = next,
+                Err(error) if error.reason == Reason::NotFound && is_last => done = next,
+                Err(error) => return Err(error),
             }
         }
         if done.is_empty() {
             done.push(b'/');
         }
-        Ok(done)
+        Ok(Walked { path: done, is_elsewhere })
+    }
+
+    /// What a path without links on its way says, if it is a link.
+    fn link_at(&self, path: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let found = self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW, Mode::empty())?;
+        self.overlay.check_shown(&found)?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&found)?.st_mode) != FileType::Symlink {
+            return Ok(None);
+        }
+        Ok(Some(rustix::fs::readlinkat(&found, c"", Vec::new())?.into_bytes()))
+    }
+
+    /// A path of the host as the view has it, unless the view has something by the path itself.
+    fn shown_elsewhere(&self, target: &[u8]) -> Option<Vec<u8>> {
+        let shown = self.overlay.in_view(target)?;
+        self.resolve(target, OFlags::PATH, Mode::empty()).is_err().then_some(shown)
     }
 }
 

@@ -1,20 +1,31 @@
 //! Listing directories, a bounded part at a time, whatever their size.
 
+use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use super::{Attributes, Error, Root};
+use super::overlay::Overlay;
+use super::resolve::c_string;
+use super::{Attributes, Error, Reason, Root};
 
 /// What the kernel may put into one part: some 30 names of 255 bytes, or 340 of one.
 const PART: usize = 8 * 1024;
+
+/// Names that are looked at for one part, where they are not read from the directory itself.
+const KNOWN_PART: usize = 128;
 
 /// An open directory.
 #[derive(Debug)]
 pub struct Listing {
     fd: OwnedFd,
+    overlay: Arc<Overlay>,
+    /// The names to come, where they are not read from the directory itself.
+    known: Option<std::collections::btree_set::IntoIter<Vec<u8>>>,
 }
 
 /// One name of a directory.
@@ -30,7 +41,31 @@ impl Root {
     /// Opens a directory for listing.
     pub fn list(&self, path: &[u8]) -> Result<Listing, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        Ok(Listing { fd: self.follow(path, flags, Mode::empty())? })
+        let (fd, known) = match self.follow(path, flags, Mode::empty()) {
+            // What is there is nobody's to read, but some of it may be told.
+            Err(error) if error.reason == Reason::Permission => {
+                let fd = self.follow(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+                let names = self.known_names(&fd)?.ok_or(error)?;
+                (fd, Some(names))
+            }
+            opened => {
+                let fd = opened?;
+                let names = self.own_names(&fd)?;
+                (fd, names)
+            }
+        };
+        let with_dots = |mut names: BTreeSet<Vec<u8>>| {
+            names.extend([b".".to_vec(), b"..".to_vec()]);
+            names.into_iter()
+        };
+        Ok(Listing { fd, overlay: Arc::clone(&self.overlay), known: known.map(with_dots) })
+    }
+
+    fn known_names(&self, directory: impl AsFd) -> Result<Option<BTreeSet<Vec<u8>>>, Error> {
+        match self.overlay.names_in(&directory)? {
+            Some(names) => Ok(Some(names.clone())),
+            None => self.own_names(directory),
+        }
     }
 }
 
@@ -38,6 +73,9 @@ impl Listing {
     /// The next names with `.` and `..`, in the order of the filesystem; an empty part ends the listing. A name that
     /// went away between being read and being looked at is left out.
     pub fn next_part(&mut self) -> Result<Vec<Entry>, Error> {
+        if let Some(names) = &mut self.known {
+            return next_known(&self.fd, &self.overlay, names);
+        }
         loop {
             let mut buffer = [MaybeUninit::<u8>::uninit(); PART];
             let mut names = RawDir::new(&self.fd, &mut buffer);
@@ -46,7 +84,7 @@ impl Listing {
             while let Some(entry) = names.next() {
                 seen = true;
                 let entry = entry?;
-                entries.extend(self.look(entry.file_name())?);
+                entries.extend(look(&self.fd, &self.overlay, entry.file_name())?);
                 if names.is_buffer_empty() {
                     break;
                 }
@@ -58,19 +96,39 @@ impl Listing {
         }
     }
 
-    fn look(&self, name: &std::ffi::CStr) -> Result<Option<Entry>, Error> {
-        // The root's `..` is the root; what lies above it is nobody's business.
-        let looked_at = if name == c".." { c"." } else { name };
-        match rustix::fs::statat(&self.fd, looked_at, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
-            Ok(stat) => Ok(Some(Entry { name: name.to_bytes().to_vec(), attributes: stat.into() })),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
     /// Attributes of the directory itself.
     pub fn stat(&self) -> Result<Attributes, Error> {
         Ok(rustix::fs::fstat(&self.fd)?.into())
+    }
+}
+
+fn next_known(
+    directory: &OwnedFd,
+    overlay: &Overlay,
+    names: &mut impl Iterator<Item = Vec<u8>>,
+) -> Result<Vec<Entry>, Error> {
+    let mut entries = Vec::new();
+    while entries.is_empty() {
+        let mut seen = false;
+        for name in names.by_ref().take(KNOWN_PART) {
+            seen = true;
+            entries.extend(look(directory, overlay, &c_string(&name)?)?);
+        }
+        if !seen {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+fn look(directory: &OwnedFd, overlay: &Overlay, name: &CStr) -> Result<Option<Entry>, Error> {
+    // The root's `..` is the root; what lies above it is nobody's business.
+    let looked_at = if name == c".." { c"." } else { name };
+    match rustix::fs::statat(directory, looked_at, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
+        Ok(stat) if overlay.is_cover(stat.st_dev) => Ok(None),
+        Ok(stat) => Ok(Some(Entry { name: name.to_bytes().to_vec(), attributes: stat.into() })),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
 }
 

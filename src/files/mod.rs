@@ -7,12 +7,17 @@
 //! component by a call of the `*at` family that does not follow it. So an absolute link inside the root means the root,
 //! as it does for the account itself, and a link that leads out finds nothing. The process has an empty root and closed
 //! Landlock around this; here the same promise is kept a second time, and tests hold it without those.
+//!
+//! Only where that finds nothing, and a link on the way says a path of the host that the view shows elsewhere, the path is
+//! written anew and given to the kernel a second time ([`link`]).
 
 mod attributes;
+mod drop_box;
 mod error;
 mod link;
 mod list;
 mod open;
+mod overlay;
 #[cfg(test)]
 mod race;
 mod remove;
@@ -22,8 +27,13 @@ mod space;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 
 use cap_std::fs::Dir;
+use rustix::fs::{CWD, Mode, OFlags};
+
+use self::overlay::Overlay;
+use crate::domain::{HomePath, Layout};
 
 pub use attributes::{Attributes, Change};
 pub use error::{Error, Reason};
@@ -35,18 +45,32 @@ pub use space::Space;
 #[derive(Debug)]
 pub struct Root {
     directory: Dir,
+    overlay: Arc<Overlay>,
 }
 
 impl Root {
-    /// Opens the directory that a session was given. The path is ours, not a client's.
+    /// Opens a directory. The path is ours, not a client's. It need not be readable: some views only lead on.
     pub fn open(path: &Path) -> Result<Root, Error> {
-        let directory = Dir::open_ambient_dir(path, cap_std::ambient_authority()).map_err(Error::from)?;
-        Ok(Root { directory })
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Root::from_fd(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+    }
+
+    /// Opens the view of a session, as `layout` has it. `cover` is the number of the filesystem whose files cover what is
+    /// hidden.
+    pub fn open_view(path: &Path, home: &HomePath, layout: &Layout, cover: Option<u64>) -> Result<Root, Error> {
+        let mut root = Root::open(path)?;
+        root.overlay = Arc::new(Overlay::of(&root, home, layout, cover)?);
+        Ok(root)
     }
 
     /// Takes over a directory descriptor.
     pub fn from_fd(directory: OwnedFd) -> Root {
-        Root { directory: Dir::from_std_file(directory.into()) }
+        Root { directory: Dir::from_std_file(directory.into()), overlay: Arc::default() }
+    }
+
+    /// The same root once more. What one has put into a drop box is the other's too.
+    pub fn try_clone(&self) -> Result<Root, Error> {
+        Ok(Root { directory: self.directory.try_clone()?, overlay: Arc::clone(&self.overlay) })
     }
 }
 

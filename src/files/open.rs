@@ -19,6 +19,16 @@ pub enum Access {
     Both,
 }
 
+impl Access {
+    pub(super) fn flags(self) -> OFlags {
+        match self {
+            Access::Read => OFlags::RDONLY,
+            Access::Write => OFlags::WRONLY,
+            Access::Both => OFlags::RDWR,
+        }
+    }
+}
+
 /// What happens when there is no such file, or there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Creation {
@@ -45,6 +55,12 @@ pub struct Opening {
     pub mode: u32,
 }
 
+impl Opening {
+    pub(super) fn append_flag(&self) -> OFlags {
+        if self.append { OFlags::APPEND } else { OFlags::empty() }
+    }
+}
+
 /// An open regular file.
 #[derive(Debug)]
 pub struct File {
@@ -54,19 +70,16 @@ pub struct File {
 impl Root {
     /// Opens a regular file. A pipe, socket or device is refused and never waited for.
     pub fn open_file(&self, path: &[u8], how: &Opening) -> Result<File, Error> {
-        let access = match how.access {
-            Access::Read => OFlags::RDONLY,
-            Access::Write => OFlags::WRONLY,
-            Access::Both => OFlags::RDWR,
-        };
+        if let Some(boxes) = &self.overlay.drop_boxes {
+            return File::regular(self.open_carefully(path, how, boxes)?);
+        }
         let creation = match how.creation {
             Creation::Never => OFlags::empty(),
             Creation::IfMissing => OFlags::CREATE,
             Creation::Always => OFlags::CREATE | OFlags::EXCL,
         };
-        let mut flags = access | creation | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let mut flags = how.access.flags() | how.append_flag() | creation | OFlags::NONBLOCK | OFlags::NOCTTY;
         flags.set(OFlags::TRUNC, how.truncate);
-        flags.set(OFlags::APPEND, how.append);
         // openat2 refuses a mode when nothing can be made.
         let mode = if how.creation == Creation::Never { 0 } else { how.mode & 0o777 };
         File::regular(self.follow(path, flags, Mode::from_raw_mode(mode))?)

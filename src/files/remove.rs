@@ -8,18 +8,21 @@ impl Root {
     /// Makes a directory; of the mode only the bits of 0777 count.
     pub fn make_directory(&self, path: &[u8], mode: u32) -> Result<(), Error> {
         let at = self.at(path)?;
-        Ok(rustix::fs::mkdirat(&at.parent, at.name.as_c_str(), Mode::from_raw_mode(mode & 0o777))?)
+        rustix::fs::mkdirat(&at.parent, at.name.as_c_str(), Mode::from_raw_mode(mode & 0o777))?;
+        self.note_own(&at)
     }
 
     /// Removes a file or a link.
     pub fn remove_file(&self, path: &[u8]) -> Result<(), Error> {
-        let at = self.at(path)?;
+        let at = self.at_shown(path)?;
+        self.check_own_name(&at)?;
         Ok(rustix::fs::unlinkat(&at.parent, at.name.as_c_str(), AtFlags::empty())?)
     }
 
     /// Removes an empty directory.
     pub fn remove_directory(&self, path: &[u8]) -> Result<(), Error> {
-        let at = self.at(path)?;
+        let at = self.at_shown(path)?;
+        self.check_own_name(&at)?;
         Ok(rustix::fs::unlinkat(&at.parent, at.name.as_c_str(), AtFlags::REMOVEDIR)?)
     }
 }

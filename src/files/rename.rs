@@ -9,26 +9,40 @@ use super::{Error, Reason, Root};
 impl Root {
     /// Renames; what has the new name already stays, and the call fails.
     pub fn rename_new(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        let (from, to) = (self.at(from)?, self.at(to)?);
-        let (old, new) = (from.name.as_c_str(), to.name.as_c_str());
-        match rustix::fs::renameat_with(&from.parent, old, &to.parent, new, RenameFlags::NOREPLACE) {
-            // Some network and FUSE filesystems know no such flag.
-            Err(Errno::INVAL | Errno::NOSYS) => rename_in_steps(&from, &to),
-            renamed => Ok(renamed?),
-        }
+        let (from, to) = (self.at_shown(from)?, self.at(to)?);
+        self.check_own_name(&from)?;
+        rename_to_new(&from, &to)?;
+        self.note_own(&to)
     }
 
     /// Renames; a file that has the new name already is replaced in one step, as POSIX says.
     pub fn rename_over(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        let (from, to) = (self.at(from)?, self.at(to)?);
-        Ok(rustix::fs::renameat(&from.parent, from.name.as_c_str(), &to.parent, to.name.as_c_str())?)
+        let (from, to) = (self.at_shown(from)?, self.at(to)?);
+        self.check_own_name(&from)?;
+        if self.keeps(&to)? {
+            rename_to_new(&from, &to)?;
+        } else {
+            rustix::fs::renameat(&from.parent, from.name.as_c_str(), &to.parent, to.name.as_c_str())?;
+        }
+        self.note_own(&to)
     }
 
     /// Gives a file one more name.
     pub fn hard_link(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        let (from, to) = (self.at(from)?, self.at(to)?);
+        let (from, to) = (self.at_shown(from)?, self.at(to)?);
+        self.check_takes_links(&from.parent)?;
+        self.check_takes_links(&to.parent)?;
         let (old, new) = (from.name.as_c_str(), to.name.as_c_str());
         Ok(rustix::fs::linkat(&from.parent, old, &to.parent, new, AtFlags::empty())?)
+    }
+}
+
+fn rename_to_new(from: &At, to: &At) -> Result<(), Error> {
+    let (old, new) = (from.name.as_c_str(), to.name.as_c_str());
+    match rustix::fs::renameat_with(&from.parent, old, &to.parent, new, RenameFlags::NOREPLACE) {
+        // Some network and FUSE filesystems know no such flag.
+        Err(Errno::INVAL | Errno::NOSYS) => rename_in_steps(from, to),
+        renamed => Ok(renamed?),
     }
 }
 

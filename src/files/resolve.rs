@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::{Error, Reason, Root};
@@ -18,14 +18,14 @@ pub(super) struct At {
 }
 
 /// The two ends of a path.
-enum Split<'a> {
+pub(super) enum Split<'a> {
     /// The root itself, or a path that ends in `.` or `..`: there is no name to act on.
     Nameless,
     /// The directory part, which may be empty, and the last component.
     Named(&'a [u8], &'a [u8]),
 }
 
-fn split(path: &[u8]) -> Split<'_> {
+pub(super) fn split(path: &[u8]) -> Split<'_> {
     let end = path.iter().rposition(|b| *b != b'/').map_or(0, |last| last + 1);
     let trimmed = path.get(..end).unwrap_or_default();
     let start = trimmed.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
@@ -36,13 +36,41 @@ fn split(path: &[u8]) -> Split<'_> {
     }
 }
 
-fn c_string(bytes: &[u8]) -> Result<CString, Error> {
+pub(super) fn c_string(bytes: &[u8]) -> Result<CString, Error> {
     CString::new(bytes).map_err(|_| Error::new(Reason::BadName))
 }
 
+fn is_refusal(reason: Reason) -> bool {
+    matches!(reason, Reason::Permission | Reason::ReadOnly)
+}
+
 impl Root {
-    /// Opens a path, following links inside the root.
+    /// Opens a path, following links inside the root, also those that are meant for the host's paths. Nothing is found
+    /// of what is hidden.
     pub(super) fn follow(&self, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Error> {
+        match self.resolve(path, flags, mode) {
+            Ok(found) => {
+                self.overlay.check_shown(&found)?;
+                Ok(found)
+            }
+            Err(error) if error.reason == Reason::NotFound && self.overlay.has_aliases() => {
+                let is_followed = !flags.intersects(OFlags::NOFOLLOW | OFlags::EXCL);
+                let elsewhere =
+                    self.through_host_paths(path, if is_followed { Last::Followed } else { Last::NotFollowed });
+                let found = self.resolve(&elsewhere.ok_or(error)?, flags, mode)?;
+                self.overlay.check_shown(&found)?;
+                Ok(found)
+            }
+            Err(error) if self.overlay.hides_something() && is_refusal(error.reason) => {
+                self.overlay.check_shown(self.resolve(path, OFlags::PATH, Mode::empty()).map_err(|_| error)?)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a path as the kernel understands it.
+    pub(super) fn resolve(&self, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Error> {
         let path = if path.is_empty() { c".".to_owned() } else { c_string(path)? };
         let flags = flags | OFlags::CLOEXEC;
         let mut answer = Err(Errno::AGAIN);
@@ -70,6 +98,18 @@ impl Root {
                 Ok(At { parent, name: c_string(name)? })
             }
         }
+    }
+
+    /// As [`Root::at`], for what must be there; it is not if it is hidden.
+    pub(super) fn at_shown(&self, path: &[u8]) -> Result<At, Error> {
+        let at = self.at(path)?;
+        if self.overlay.hides_something() {
+            let stat = rustix::fs::statat(&at.parent, at.name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+            if self.overlay.is_cover(stat.st_dev) {
+                return Err(Error::new(Reason::NotFound));
+            }
+        }
+        Ok(at)
     }
 
     /// A descriptor that stands for what a path names, for looking at it and changing its attributes; a link as last

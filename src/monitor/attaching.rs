@@ -36,9 +36,9 @@ impl Helper {
         &self.process.link
     }
 
-    /// What came of it.
-    pub(super) fn result(&self) -> Result<Result<(), Fault>, LinkError> {
-        Ok(self.process.link.try_recv::<Result<(), Fault>>()?.message)
+    /// What came of it: the number of the filesystem that covers lie on, if anything is hidden.
+    pub(super) fn result(&self) -> Result<Result<Option<u64>, Fault>, LinkError> {
+        Ok(self.process.link.try_recv()?.message)
     }
 
     /// Whether it has taken too long.
@@ -126,13 +126,13 @@ fn serve(link: &Link) -> Result<(), Error> {
         rustix::thread::move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Mount))
             .map_err(system("come back from a session's mount namespace"))?;
         let told = match result {
-            Ok(fresh) => {
-                maps.keep(&plan, fresh);
-                Ok(())
+            Ok(attached) => {
+                maps.keep(&plan, attached.map);
+                Ok(attached.cover)
             }
             Err(fault) => Err(fault),
         };
-        link.send::<Result<(), Fault>>(&told, None)?;
+        link.send::<Result<Option<u64>, Fault>>(&told, None)?;
     }
 }
 

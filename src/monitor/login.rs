@@ -16,7 +16,7 @@ use crate::authority::{self, Denial, Principal};
 use crate::cell::{Fault, Plan, Privilege};
 use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Timestamp};
 use crate::telemetry::Causes;
-use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, ViewEntry};
+use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
 
 impl Node<'_> {
     /// A captured caller learns here which keys are some user's, which an honest client may ask as well.
@@ -170,14 +170,14 @@ impl Node<'_> {
         }
     }
 
-    fn finish_attach(&mut self, slot: u32, result: Result<(), Fault>, fate: Fate) -> Result<(), Error> {
+    fn finish_attach(&mut self, slot: u32, result: Result<Option<u64>, Fault>, fate: Fate) -> Result<(), Error> {
         let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) else { return Ok(()) };
         let Waits::Grants { principal, plan, helper } = std::mem::replace(waits, Waits::Nothing) else {
             return Ok(());
         };
         self.release_helper(helper, fate);
         match result {
-            Ok(()) => self.enter(slot, &principal, &plan),
+            Ok(cover) => self.enter(slot, &principal, &plan, cover),
             Err(fault) => self.serve_nothing(slot, &principal, fault.to_string(), fault.errno()),
         }
     }
@@ -195,14 +195,15 @@ impl Node<'_> {
     }
 
     /// The grants are there: the session may serve.
-    fn enter(&mut self, slot: u32, principal: &Principal, plan: &Plan) -> Result<(), Error> {
-        let view = plan.grants().iter().map(|g| ViewEntry { name: g.name.clone(), mode: g.mode }).collect();
+    fn enter(&mut self, slot: u32, principal: &Principal, plan: &Plan, cover: Option<u64>) -> Result<(), Error> {
         let granted = Granted {
             user: principal.user().clone(),
             account: principal.account().clone(),
             owner: principal.owner(),
             services: principal.services(),
-            view,
+            home: plan.home().clone(),
+            layout: plan.layout().clone(),
+            cover,
         };
         self.go_live(slot, principal, &ToSession::Granted(granted))
     }

@@ -1,8 +1,8 @@
 //! Logging in: what a client shows becomes a claim, and the monitor's answer becomes access.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::monitor_link::MonitorLink;
 use super::{Confine, Error};
 use crate::domain::{Claim, ClaimedName, KeyBlob, Proof, Secret};
+use crate::files::{self, Root};
 use crate::wire::{Event, FromSession, Granted, LinkError, ToSession};
 
 /// Keys that a client may offer without proof. Agents hold a dozen at most; OpenSSH's client stops long before.
@@ -33,12 +34,22 @@ pub(super) struct Client {
     confine: Confine,
     probes: u32,
     access: Option<Access>,
+    root: OnceLock<Root>,
     activity: Activity,
 }
 
 impl Client {
     pub(super) fn new(monitor: MonitorLink, view: PathBuf, umask: u32, confine: Confine) -> Client {
-        Client { monitor, view, umask, confine, probes: 0, access: None, activity: Activity::default() }
+        Client {
+            monitor,
+            view,
+            umask,
+            confine,
+            probes: 0,
+            access: None,
+            root: OnceLock::new(),
+            activity: Activity::default(),
+        }
     }
 
     /// Whether a signature with an offered key would be looked at. Nothing is remembered of it.
@@ -85,7 +96,7 @@ impl Client {
 
     /// The grants are attached. Before the client hears of it, the process closes itself behind them.
     fn enter(&mut self, granted: Granted) -> Result<bool, Error> {
-        let entries: Vec<_> = granted.view.iter().map(|e| (e.name.clone(), e.mode)).collect();
+        let entries: Vec<_> = granted.layout.placed.iter().map(|p| (p.at.clone(), p.grant.mode)).collect();
         (self.confine)(&entries)?;
         self.access = Some(Access::Granted(granted));
         Ok(true)
@@ -96,9 +107,13 @@ impl Client {
         self.access.as_ref()
     }
 
-    /// Where the grants are attached.
-    pub(super) fn view(&self) -> &Path {
-        &self.view
+    /// The attached grants. All channels share what is known of them.
+    pub(super) fn root(&self, granted: &Granted) -> Result<Root, files::Error> {
+        if let Some(root) = self.root.get() {
+            return root.try_clone();
+        }
+        let root = Root::open_view(&self.view, &granted.home, &granted.layout, granted.cover)?;
+        self.root.get_or_init(|| root).try_clone()
     }
 
     /// Permission bits that new files never get.

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinHandle;
 
-use crate::domain::{AccountName, UserName};
 use crate::files::{self, Root};
 use crate::sftp::{Broken, Engine, Settings, Totals};
+use crate::wire::Granted;
 
 /// Answers that are sealed at once; more wait as unserved requests, which are smaller.
 const MOST_AT_ONCE: usize = 512 * 1024;
@@ -80,20 +80,14 @@ pub(super) enum Stopped {
 
 impl SftpChannel {
     /// An engine over the whole view.
-    pub(super) fn new(
-        root: Root,
-        user: &UserName,
-        account: &AccountName,
-        owner_ids: (u32, u32),
-        umask: u32,
-    ) -> SftpChannel {
+    pub(super) fn new(root: Root, granted: &Granted, umask: u32) -> SftpChannel {
         let settings = Settings {
-            user: user.to_string(),
-            group: account.to_string(),
-            owner_ids,
+            user: granted.user.to_string(),
+            group: granted.account.to_string(),
+            owner_ids: granted.owner,
             own_ids: files::own_ids(),
             umask,
-            start: b"/".to_vec(),
+            start: granted.layout.start.clone().into_bytes(),
         };
         let served = Served { engine: Engine::new(root, settings), broken: None };
         SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None, asked_all: false }

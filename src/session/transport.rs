@@ -26,7 +26,6 @@ use super::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
 use super::{Error, FAREWELL};
 use crate::config::SessionSettings;
 use crate::domain::Service;
-use crate::files::Root;
 use crate::wire::Event;
 
 /// What the library failed with.
@@ -297,10 +296,9 @@ impl Connection {
             Some(Access::Granted(granted)) if granted.services.contains(Service::Sftp) => granted,
             _ => return self.refuse(id, "sftp", session).await,
         };
-        match Root::open(self.client.view()) {
+        match self.client.root(granted) {
             Ok(root) => {
-                let (user, account, owner) = (&granted.user, &granted.account, granted.owner);
-                let sftp = SftpChannel::new(root, user, account, owner, self.client.umask());
+                let sftp = SftpChannel::new(root, granted, self.client.umask());
                 self.channels.set(number(id), Channel::Sftp(Box::new(sftp)));
                 session.channel_success(id)?;
                 self.client.report(Event::SftpOpened).await;

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, Grant, KeyBlob, Mode, Services, Timestamp, UserName,
+    AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, Grant, HomePath, KeyBlob, Layout, Services, Timestamp,
+    UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -98,17 +99,13 @@ pub struct Granted {
     pub owner: (u32, u32),
     /// What the client may open.
     pub services: Services,
-    /// What is attached, in the order of the grants.
-    pub view: Vec<ViewEntry>,
-}
-
-/// One attached grant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ViewEntry {
-    /// Where it lies beneath `/view`; empty when the grant is `/view` itself.
-    pub name: String,
-    /// Its rights, which the mount enforces; the session repeats them in Landlock and in its sentences.
-    pub mode: Mode,
+    /// The account's home; links that lead to a path in it are followed to where that path is seen.
+    pub home: HomePath,
+    /// What is attached beneath `/view`. The rights are enforced by the mounts; the session repeats them in Landlock and
+    /// in its sentences.
+    pub layout: Layout,
+    /// Number of the filesystem whose files cover what is hidden.
+    pub cover: Option<u64>,
 }
 
 /// Why the monitor ends a session.

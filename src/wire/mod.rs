@@ -12,5 +12,5 @@ pub use async_link::AsyncLink;
 pub use link::{Link, LinkError, Received};
 pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, Question, SessionRecord, ToControl, ToSession,
-    ToZygote, ViewEntry,
+    ToZygote,
 };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UserName};
+use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, UserName, View};
 
 /// An SSH server for shared accounts: every login is kept by the kernel inside its own part of one account.
 ///
@@ -108,6 +108,17 @@ pub(super) enum User {
         /// What it may open: sftp, scp, exec, shell, git, rsync, forward-local, forward-remote, agent
         #[arg(long, value_delimiter = ',', default_value = "sftp")]
         service: Vec<Service>,
+        /// How it sees its grants: host (the paths of the host) or rooted (/ is the grant) [default: host for those with
+        /// shell or exec, else rooted]
+        #[arg(long)]
+        view: Option<View>,
+    },
+    /// Change settings of a user
+    Set {
+        name: UserName,
+        /// How it sees its grants from the next login on: host, rooted, or default (as its services suggest)
+        #[arg(long, value_name = "VIEW")]
+        view: ViewSetting,
     },
     /// List users
     List {
@@ -125,6 +136,18 @@ pub(super) enum User {
     Remove { name: UserName },
 }
 
+/// A view, or none in particular.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ViewSetting(pub(super) Option<View>);
+
+impl std::str::FromStr for ViewSetting {
+    type Err = UnknownView;
+
+    fn from_str(text: &str) -> Result<Self, UnknownView> {
+        if text == "default" { Ok(ViewSetting(None)) } else { Ok(ViewSetting(Some(text.parse()?))) }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Grant {
     /// Let a user reach a directory, or change its rights there
@@ -132,9 +155,12 @@ pub(super) enum Grant {
         user: UserName,
         /// Path below the account's home
         path: RelPath,
-        /// rw or ro
+        /// rw, ro, upload (may make new files, and neither list nor read) or hidden (takes a part out of another grant)
         #[arg(long, default_value = "rw")]
         mode: Mode,
+        /// Let no program be run that lies there. Sessions without a shell can run nothing anyway
+        #[arg(long)]
+        noexec: bool,
         /// Make the directory, owned by the account, if it is missing
         #[arg(long)]
         create: bool,

@@ -10,22 +10,23 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 use super::args::Grant;
 use super::{CommandError, Context, Result, report};
 use crate::control::{AccountView, Operation, Outcome, UserView};
-use crate::domain::{Mode, RelPath, UserName};
+use crate::domain::{RelPath, UserName};
 
 pub(super) fn run(context: &Context<'_>, command: Grant) -> Result<()> {
     match command {
-        Grant::Add { user, path, mode, create } => add(context, user, path, mode, create),
+        Grant::Add { user, path, mode, noexec, create } => {
+            let made = if create { make(&account_of(context, &user)?, &path)? } else { Made::default() };
+            add(context, Operation::GrantAdd { user, path, mode, no_exec: noexec }, made)
+        }
         Grant::List { user } => context.perform(Operation::GrantList { user }),
         Grant::Remove { user, path } => context.perform(Operation::GrantRemove { user, path }),
     }
 }
 
-fn add(context: &Context<'_>, user: UserName, path: RelPath, mode: Mode, create: bool) -> Result<()> {
-    let account = account_of(context, &user)?;
-    let made = if create { make(&account, &path)? } else { Made::default() };
-    match context.ask(Operation::GrantAdd { user, path: path.clone(), mode }) {
+fn add(context: &Context<'_>, operation: Operation, made: Made) -> Result<()> {
+    match context.ask(operation) {
         Ok(outcome) => {
-            look_at_directory(&account, &outcome);
+            look_at_directory(context, &outcome)?;
             report::print(&outcome, context.json)
         }
         Err(refused) => {
@@ -36,8 +37,9 @@ fn add(context: &Context<'_>, user: UserName, path: RelPath, mode: Mode, create:
 }
 
 /// A grant may be given before its directory exists, but mostly a missing one is a slip.
-fn look_at_directory(account: &AccountView, outcome: &Outcome) {
-    let Outcome::Grant(grant) = outcome else { return };
+fn look_at_directory(context: &Context<'_>, outcome: &Outcome) -> Result<()> {
+    let Outcome::Grant(grant) = outcome else { return Ok(()) };
+    let account = account_of(context, &grant.user)?;
     let directory = std::path::Path::new(account.home.as_str()).join(grant.path.as_str());
     if matches!(std::fs::metadata(&directory), Err(e) if e.kind() == std::io::ErrorKind::NotFound) {
         eprintln!(
@@ -46,6 +48,7 @@ fn look_at_directory(account: &AccountView, outcome: &Outcome) {
             grant.user
         );
     }
+    Ok(())
 }
 
 fn account_of(context: &Context<'_>, user: &UserName) -> Result<AccountView> {

@@ -121,8 +121,8 @@ fn demo_user(context: &Context<'_>, account: &AccountView, name: &str, path: &st
     grants::make(account, &path)?;
     welcome(account, &path, name)?;
     let services = Services::NONE.with(Service::Sftp);
-    context.ask(Operation::UserAdd { name: user.clone(), account: account.name.clone(), services })?;
-    context.ask(Operation::GrantAdd { user: user.clone(), path, mode: Mode::Rw })?;
+    context.ask(Operation::UserAdd { name: user.clone(), account: account.name.clone(), services, view: None })?;
+    context.ask(Operation::GrantAdd { user: user.clone(), path, mode: Mode::Rw, no_exec: false })?;
     let public = host_keys::public_path(&key);
     let text = fs::read_to_string(&public).map_err(|e| failed("read", &public, e))?;
     context.ask(Operation::KeyAdd { user, text })?;

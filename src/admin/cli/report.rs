@@ -66,7 +66,7 @@ fn accounts(list: &[AccountView]) -> String {
 
 fn users(list: &[UserView]) -> String {
     let row = |u: &UserView| {
-        let grants: Vec<String> = u.grants.iter().map(|g| format!("{} ({})", g.path, g.mode)).collect();
+        let grants: Vec<String> = u.grants.iter().map(|g| format!("{} ({})", g.path, rights(g))).collect();
         vec![
             u.name.to_string(),
             u.account.to_string(),
@@ -74,16 +74,21 @@ fn users(list: &[UserView]) -> String {
             u.status.as_str().to_owned(),
             u.keys.to_string(),
             if u.password { "yes" } else { "no" }.to_owned(),
+            u.view.to_string(),
             grants.join(", "),
         ]
     };
-    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "GRANTS"];
+    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "GRANTS"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
 
 fn grants(list: &[GrantView]) -> String {
-    let row = |g: &GrantView| vec![g.user.to_string(), g.account.to_string(), g.path.to_string(), g.mode.to_string()];
+    let row = |g: &GrantView| vec![g.user.to_string(), g.account.to_string(), g.path.to_string(), rights(g)];
     layout(&["USER", "ACCOUNT", "PATH", "MODE"], &list.iter().map(row).collect::<Vec<_>>())
+}
+
+fn rights(grant: &GrantView) -> String {
+    if grant.no_exec { format!("{},noexec", grant.mode) } else { grant.mode.to_string() }
 }
 
 fn keys(list: &[KeyView]) -> String {

@@ -3,44 +3,63 @@
 use super::users::grants_of;
 use super::{Affected, Done, OperationError, Result, commit, user};
 use crate::control::outcome::{GrantView, Outcome};
-use crate::control::store::Store;
-use crate::domain::{Facts, Grant, Mode, RelPath, UserName};
+use crate::control::store::{Rights, Store};
+use crate::domain::{
+    AccountFacts, Facts, Grant, GrantId, Layout, RelPath, Unplaced, UserFacts, UserName, deciding, narrows,
+};
 
-/// Adds a grant, or changes the rights of one. Taking rights away ends live sessions; giving them waits for the next.
-pub(super) async fn add(store: &Store, name: UserName, path: RelPath, mode: Mode) -> Result<Done> {
+/// Adds a grant, or changes the rights of one. Taking rights away, here or from what lies around it, ends live sessions;
+/// giving them waits for the next.
+pub(super) async fn add(store: &Store, name: UserName, path: RelPath, rights: Rights) -> Result<Done> {
     let (account, found) = user(store, &name).await?;
-    let grants = store.grants(found.id).await?;
+    let before = store.grants(found.id).await?;
+    let known = before.iter().find(|g| g.path == path).map(|g| g.id);
+    let added = Grant { id: known.unwrap_or(GrantId(0)), path, mode: rights.mode, no_exec: rights.no_exec };
+    let mut after: Vec<Grant> = before.iter().filter(|g| g.path != added.path).cloned().collect();
+    after.push(added.clone());
+    check_room(&name, &after)?;
+    check_layout(&account, &found, &after)?;
     let mut change = store.change().await?;
-    let narrowed = match grants.iter().find(|g| g.path == path) {
-        Some(before) => {
-            store.set_grant_mode(&mut change, before.id, mode).await?;
-            before.mode == Mode::Rw && mode == Mode::Ro
-        }
-        None => {
-            check_room(&name, &grants, &path)?;
-            store.add_grant(&mut change, found.id, &path, mode).await?;
-            false
-        }
-    };
+    match known {
+        Some(id) => store.set_grant_rights(&mut change, id, rights).await?,
+        None => store.add_grant(&mut change, found.id, &added.path, rights).await?,
+    }
     commit(change).await?;
-    let affected = if narrowed { Affected::User(name.clone()) } else { Affected::Nobody };
-    let view = GrantView { user: name, account: account.name, path, mode };
+    let affected = if narrows(&before, &after) { Affected::User(name.clone()) } else { Affected::Nobody };
+    let view =
+        GrantView { user: name, account: account.name, path: added.path, mode: added.mode, no_exec: added.no_exec };
     Ok(Done { outcome: Outcome::Grant(view), affected })
 }
 
-/// Several grants are shown by their last component, so those must differ.
-fn check_room(user: &UserName, grants: &[Grant], path: &RelPath) -> Result<()> {
-    if grants.len() >= Facts::MOST_GRANTS {
+fn check_room(user: &UserName, grants: &[Grant]) -> Result<()> {
+    if grants.len() > Facts::MOST_GRANTS {
         return Err(OperationError::TooManyGrants { user: user.clone(), most: Facts::MOST_GRANTS });
     }
-    let length = |p: &RelPath| p.as_str().len();
-    if grants.iter().map(|g| length(&g.path)).sum::<usize>() + length(path) > Facts::MOST_PATH_BYTES {
+    if grants.iter().map(|g| g.path.as_str().len()).sum::<usize>() > Facts::MOST_PATH_BYTES {
         return Err(OperationError::LongGrants { user: user.clone(), most: Facts::MOST_PATH_BYTES });
     }
-    let name = |p: &RelPath| p.file_name().unwrap_or("home").to_owned();
-    match grants.iter().find(|g| name(&g.path) == name(path)) {
-        Some(same) => Err(OperationError::SameName { user: user.clone(), name: name(path), path: same.path.clone() }),
-        None => Ok(()),
+    Ok(())
+}
+
+/// Whether all grants find a place in the user's view. A user without any is not wrong yet.
+pub(super) fn check_layout(account: &AccountFacts, user: &UserFacts, grants: &[Grant]) -> Result<()> {
+    let user_name = || user.name.clone();
+    match Layout::of(user.view(), &account.home, grants) {
+        Ok(_) | Err(Unplaced::NoGrant) => Ok(()),
+        Err(Unplaced::Clash { name }) => {
+            let has_name = |g: &&Grant| g.path.file_name().unwrap_or("home") == name;
+            let path = grants.iter().find(has_name).map(|g| g.path.clone());
+            let path =
+                path.ok_or_else(|| OperationError::LongGrants { user: user_name(), most: Layout::MOST_PATH_BYTES })?;
+            Err(OperationError::SameName { user: user_name(), name, path })
+        }
+        Err(Unplaced::ReadableDropBox { path, outer }) => {
+            Err(OperationError::ReadableDropBox { user: user_name(), path, outer })
+        }
+        Err(Unplaced::InsideHidden { path, outer }) => {
+            Err(OperationError::InsideHidden { user: user_name(), path, outer })
+        }
+        Err(Unplaced::TooLong) => Err(OperationError::LongGrants { user: user_name(), most: Layout::MOST_PATH_BYTES }),
     }
 }
 
@@ -62,13 +81,24 @@ pub(super) async fn list(store: &Store, of: Option<UserName>) -> Result<Done> {
 }
 
 pub(super) async fn remove(store: &Store, name: UserName, path: RelPath) -> Result<Done> {
-    let (_, found) = user(store, &name).await?;
+    let (account, found) = user(store, &name).await?;
     let grants = store.grants(found.id).await?;
-    let Some(grant) = grants.into_iter().find(|g| g.path == path) else {
+    let Some(grant) = grants.iter().find(|g| g.path == path) else {
         return Err(OperationError::NoGrant { user: name, path });
     };
+    let after: Vec<Grant> = grants.iter().filter(|g| g.path != path).cloned().collect();
+    check_layout(&account, &found, &after)?;
     let mut change = store.change().await?;
     store.remove_grant(&mut change, grant.id).await?;
     commit(change).await?;
-    Ok(Done::said(format!("{name} may no longer reach {path}"), Affected::User(name)))
+    if grant.is_visible() {
+        let affected = if narrows(&grants, &after) { Affected::User(name.clone()) } else { Affected::Nobody };
+        let sentence = match deciding(&after, &path) {
+            None => format!("{name} may no longer reach {path}"),
+            Some(outer) => format!("{name} has in {path} the rights of {} again ({})", outer.path, outer.mode),
+        };
+        Ok(Done::said(sentence, affected))
+    } else {
+        Ok(Done::said(format!("{path} is no longer hidden from {name}, from its next login on"), Affected::Nobody))
+    }
 }

@@ -78,11 +78,11 @@ fn account_add(name: &str, id: u32) -> Operation {
 }
 
 fn user_add(name: &str, account: &str) -> Operation {
-    Operation::UserAdd { name: known(name), account: known(account), services: known("sftp") }
+    Operation::UserAdd { name: known(name), account: known(account), services: known("sftp"), view: None }
 }
 
 fn grant_add(user: &str, path: &str, mode: Mode) -> Operation {
-    Operation::GrantAdd { user: known(user), path: known(path), mode }
+    Operation::GrantAdd { user: known(user), path: known(path), mode, no_exec: false }
 }
 
 fn key_add(user: &str, text: &str) -> Operation {

@@ -1,11 +1,18 @@
 //! `enclos user …`
 
+use super::grants::check_layout;
 use super::{Affected, Done, OperationError, Result, account, commit, user};
 use crate::control::outcome::{GrantView, Outcome, UserView};
 use crate::control::store::Store;
-use crate::domain::{AccountName, Services, Status, UserFacts, UserName};
+use crate::domain::{AccountName, Services, Status, UserFacts, UserName, View};
 
-pub(super) async fn add(store: &Store, name: UserName, of: AccountName, services: Services) -> Result<Done> {
+pub(super) async fn add(
+    store: &Store,
+    name: UserName,
+    of: AccountName,
+    services: Services,
+    view: Option<View>,
+) -> Result<Done> {
     if services == Services::NONE {
         return Err(OperationError::NoService);
     }
@@ -14,7 +21,7 @@ pub(super) async fn add(store: &Store, name: UserName, of: AccountName, services
         return Err(OperationError::UserExists { name });
     }
     let mut change = store.change().await?;
-    store.add_user(&mut change, owner.id, &name, services).await?;
+    store.add_user(&mut change, owner.id, &name, services, view).await?;
     commit(change).await?;
     show(store, &name).await
 }
@@ -51,8 +58,21 @@ pub(super) async fn grants_of(store: &Store, of: &UserFacts, account: &AccountNa
         account: account.clone(),
         path: g.path,
         mode: g.mode,
+        no_exec: g.no_exec,
     };
     Ok(grants.into_iter().map(view).collect())
+}
+
+/// Says how a user sees its grants from the next login on; live sessions keep the view they have.
+pub(super) async fn set_view(store: &Store, name: UserName, view: Option<View>) -> Result<Done> {
+    let (owner, found) = user(store, &name).await?;
+    let grants = store.grants(found.id).await?;
+    let changed = UserFacts { view, ..found };
+    check_layout(&owner, &changed, &grants)?;
+    let mut change = store.change().await?;
+    store.set_user_view(&mut change, changed.id, view).await?;
+    commit(change).await?;
+    show(store, &name).await
 }
 
 pub(super) async fn set_status(store: &Store, name: UserName, status: Status) -> Result<Done> {

@@ -23,9 +23,9 @@ pub(crate) struct Known {
 }
 
 /// One row for each grant, and one row for a user without any.
-const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, \
+const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, \
     a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
-    g.id AS grant_id, g.path, g.mode, k.id AS key_id, k.fingerprint, k.label, p.hash \
+    g.id AS grant_id, g.path, g.mode, g.no_exec, k.id AS key_id, k.fingerprint, k.label, p.hash \
     FROM users u JOIN accounts a ON a.id = u.account \
     LEFT JOIN grants g ON g.login = u.id \
     LEFT JOIN public_keys k ON k.login = u.id AND k.encoded = $2 \
@@ -55,8 +55,12 @@ impl Store {
 
 fn grant_of(row: &SqliteRow) -> Result<Option<Grant>, StoreError> {
     let Some(id) = row.try_get::<Option<i64>, _>("grant_id")? else { return Ok(None) };
-    let (path, mode) = (parse("path", row.try_get("path")?)?, parse("mode", row.try_get("mode")?)?);
-    Ok(Some(Grant { id: GrantId(id), path, mode }))
+    Ok(Some(Grant {
+        id: GrantId(id),
+        path: parse("path", row.try_get("path")?)?,
+        mode: parse("mode", row.try_get("mode")?)?,
+        no_exec: row.try_get::<i64, _>("no_exec")? != 0,
+    }))
 }
 
 fn key_of(row: &SqliteRow) -> Result<Option<KeyFacts>, StoreError> {

@@ -15,6 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub(super) use facts::Known;
+pub(super) use grants::Rights;
 pub(super) use keys::StoredKey;
 
 /// Why the database cannot be used. The text says what to do where something can be done.

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::UserView;
-use crate::domain::{AccountFacts, AccountId, AccountName, Services, Status, UserFacts, UserId, UserName};
+use crate::domain::{AccountFacts, AccountId, AccountName, Services, Status, UserFacts, UserId, UserName, View};
 
 impl Store {
     /// Adds a user to an account.
@@ -15,22 +15,26 @@ impl Store {
         account: AccountId,
         name: &UserName,
         services: Services,
+        view: Option<View>,
     ) -> Result<(), StoreError> {
-        sqlx::query("INSERT INTO users (account, name, services, status, created) VALUES ($1, $2, $3, $4, $5)")
-            .bind(account.0)
-            .bind(name.as_str())
-            .bind(services.to_string())
-            .bind(Status::Active.as_str())
-            .bind(now())
-            .execute(&mut **change)
-            .await?;
+        sqlx::query(
+            "INSERT INTO users (account, name, services, status, view, created) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(account.0)
+        .bind(name.as_str())
+        .bind(services.to_string())
+        .bind(Status::Active.as_str())
+        .bind(view.map(View::as_str))
+        .bind(now())
+        .execute(&mut **change)
+        .await?;
         Ok(())
     }
 
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
+            "SELECT u.id, u.name, u.services, u.status, u.view, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
              a.home, a.status AS account_status FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)
@@ -42,7 +46,7 @@ impl Store {
     /// All users, or those of one account, by name. Their grants are left out.
     pub(crate) async fn users(&self, account: Option<&AccountName>) -> Result<Vec<UserView>, StoreError> {
         let rows = sqlx::query(
-            "SELECT u.name, a.name AS account_name, u.services, u.status, \
+            "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
              FROM users u JOIN accounts a ON a.id = u.account WHERE ($1 = '' OR a.name = $1) ORDER BY u.name",
@@ -61,6 +65,21 @@ impl Store {
     /// Removes a user with its grants and credentials.
     pub(crate) async fn remove_user(&self, change: &mut Change, id: UserId) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM users WHERE id = $1").bind(id.0).execute(&mut **change).await?;
+        Ok(())
+    }
+
+    /// Says how a user sees its grants; `None` for as its services suggest.
+    pub(crate) async fn set_user_view(
+        &self,
+        change: &mut Change,
+        id: UserId,
+        view: Option<View>,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE users SET view = $1 WHERE id = $2")
+            .bind(view.map(View::as_str))
+            .bind(id.0)
+            .execute(&mut **change)
+            .await?;
         Ok(())
     }
 
@@ -105,6 +124,7 @@ pub(super) fn user_of(row: &SqliteRow) -> Result<UserFacts, StoreError> {
         name: parse("user name", row.try_get("name")?)?,
         status: status(row.try_get("status")?)?,
         services: parse("list of services", row.try_get("services")?)?,
+        view: row.try_get::<Option<String>, _>("view")?.map(|text| parse("view", text)).transpose()?,
     })
 }
 
@@ -120,11 +140,13 @@ pub(super) fn account_of(row: &SqliteRow) -> Result<AccountFacts, StoreError> {
 }
 
 fn view(row: &SqliteRow) -> Result<UserView, StoreError> {
+    let user = user_of(row)?;
     Ok(UserView {
-        name: parse("user name", row.try_get("name")?)?,
+        view: user.view(),
+        name: user.name,
         account: parse("account name", row.try_get("account_name")?)?,
-        services: parse("list of services", row.try_get("services")?)?,
-        status: status(row.try_get("status")?)?,
+        services: user.services,
+        status: user.status,
         grants: Vec::new(),
         keys: id_number(row.try_get("key_count")?)?,
         password: row.try_get::<i64, _>("password_count")? > 0,

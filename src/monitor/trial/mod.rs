@@ -73,7 +73,7 @@ fn look(
     Ok(judge(privilege, pid, uid, place, attached.err(), findings))
 }
 
-fn attach(plan: &Plan, namespace: &OwnedFd) -> Result<Result<(), Fault>, Error> {
+fn attach(plan: &Plan, namespace: &OwnedFd) -> Result<Result<Option<u64>, Fault>, Error> {
     let helper = Helpers::default().attach(plan, namespace.as_fd(), Instant::now())?;
     wait(helper.link())?;
     let result = helper.result()?;

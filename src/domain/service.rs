@@ -1,66 +1,8 @@
-//! What may be reached and how: grants, their modes, and the services a user may open.
+//! The services that a user may open.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-
-use super::{GrantId, RelPath};
-
-/// The rights of a grant. They become attributes of the mount, so they hold for every program and protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Read and write.
-    Rw,
-    /// Read only.
-    Ro,
-}
-
-impl Mode {
-    /// As written in commands, JSON and the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Mode::Rw => "rw",
-            Mode::Ro => "ro",
-        }
-    }
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A mode we do not know.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("mode {text:?} is not known; use rw or ro")]
-pub struct UnknownMode {
-    text: String,
-}
-
-impl std::str::FromStr for Mode {
-    type Err = UnknownMode;
-
-    fn from_str(text: &str) -> Result<Self, UnknownMode> {
-        match text {
-            "rw" => Ok(Mode::Rw),
-            "ro" => Ok(Mode::Ro),
-            _ => Err(UnknownMode { text: text.to_owned() }),
-        }
-    }
-}
-
-/// One directory of the account that a user may reach.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    /// Its row in the control database.
-    pub id: GrantId,
-    /// Below the account's home.
-    pub path: RelPath,
-    /// What may be done there.
-    pub mode: Mode,
-}
 
 /// What a user may open over SSH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
