@@ -94,6 +94,10 @@ const ALLOWED: &[(&str, &[i64])] = &[
         ],
     ),
     (
+        "marks on files in a drop box, by name in the working directory",
+        &[libc::SYS_fchdir, libc::SYS_lgetxattr, libc::SYS_lsetxattr],
+    ),
+    (
         "closing Landlock over the view after login",
         &[libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self],
     ),

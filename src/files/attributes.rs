@@ -78,14 +78,14 @@ impl Root {
 
     fn look(&self, path: &[u8], last: Last) -> Result<Attributes, Error> {
         let found = self.stand_in(path, last)?;
-        self.check_visible(&found)?;
+        self.check_visible(path, &found)?;
         Ok(rustix::fs::fstat(found)?.into())
     }
 
     /// Changes what a path leads to.
     pub fn change(&self, path: &[u8], change: &Change) -> Result<(), Error> {
         let target = self.stand_in(path, Last::Followed)?;
-        self.check_own(&target)?;
+        self.check_own(path, &target)?;
         if let Some(size) = change.size {
             self.open_to_change(path, OFlags::WRONLY)?.truncate(size)?;
         }
@@ -95,7 +95,7 @@ impl Root {
     /// Changes what a path names; a link is not followed. Links have no permissions of their own.
     pub fn change_link(&self, path: &[u8], change: &Change) -> Result<(), Error> {
         let target = self.stand_in(path, Last::NotFollowed)?;
-        self.check_own(&target)?;
+        self.check_own(path, &target)?;
         if FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) != FileType::Symlink {
             return self.change(path, change);
         }
@@ -122,7 +122,7 @@ impl Root {
 
     fn open_to_change(&self, path: &[u8], flags: OFlags) -> Result<File, Error> {
         let fd = self.follow(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
-        self.check_own(&fd)?;
+        self.check_own(path, &fd)?;
         File::regular_or_directory(fd)
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The kernel lets nothing in one be read or listed (Landlock), and this holds even for what the client itself wrote.
 //! That others' files are not replaced, renamed or removed is for us to see to: the rights of the kernel tell "may
-//! write" from "may read", but not one writer from another. What a connection made is known by its inode and the moment
-//! it was made, so that a name which somebody else takes over does not pass for it.
+//! write" from "may read", but not one writer from another. What a login made is known by a mark on it ([`mark`]), and to
+//! the connection that made it also by its inode and the moment it was made, so that a name which somebody else takes
+//! over does not pass for it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::CStr;
@@ -13,6 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
 
+use super::mark;
 use super::resolve::{At, Last};
 use super::{Access, Creation, Error, Opening, Reason, Root};
 
@@ -23,6 +25,7 @@ const MOST_NAMES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct DropBoxes {
     mounts: BTreeSet<u64>,
+    login: String,
     own: Mutex<Own>,
 }
 
@@ -62,7 +65,7 @@ fn refused() -> Error {
 
 impl DropBoxes {
     /// Those that are attached at `places` in a view.
-    pub(super) fn at(root: &Root, places: &BTreeSet<String>) -> Result<Option<DropBoxes>, Error> {
+    pub(super) fn at(root: &Root, places: &BTreeSet<String>, login: &str) -> Result<Option<DropBoxes>, Error> {
         let mut mounts = BTreeSet::new();
         for place in places {
             match root.stand_in(place.as_bytes(), Last::NotFollowed) {
@@ -72,7 +75,7 @@ impl DropBoxes {
                 Err(error) => return Err(error),
             }
         }
-        Ok((!mounts.is_empty()).then(|| DropBoxes { mounts, own: Mutex::default() }))
+        Ok((!mounts.is_empty()).then(|| DropBoxes { mounts, login: login.to_owned(), own: Mutex::default() }))
     }
 
     /// Whether a file or directory lies in a drop box.
@@ -86,15 +89,22 @@ impl DropBoxes {
 
     /// Remembers what was just made as `name` in `directory`.
     fn note(&self, directory: impl AsFd, name: &CStr) -> Result<(), Error> {
+        mark::set(&directory, name, &self.login)?;
         let (directory, found) = (look_at(&directory)?.identity, look(&directory, name, AtFlags::empty())?);
         self.own().note(directory, name.to_bytes().to_vec(), found.identity);
         Ok(())
     }
 
+    /// Whether this login made what has a name.
+    fn is_own(&self, at: &At, found: &Found) -> Result<bool, Error> {
+        let is_known = self.own().contains(&found.identity);
+        Ok(is_known || (found.kind != FileType::Symlink && mark::is_set(&at.parent, &at.name, &self.login)?))
+    }
+
     /// What has a name in a drop box, if it may be acted on.
     fn find_own(&self, at: &At) -> Result<(), Error> {
         let found = look(&at.parent, &at.name, AtFlags::empty())?;
-        match self.own().contains(&found.identity) {
+        match self.is_own(at, &found)? {
             true => Ok(()),
             false if found.kind == FileType::Directory => Err(refused()),
             false => Err(Error::new(Reason::NotFound)),
@@ -103,26 +113,39 @@ impl DropBoxes {
 }
 
 impl Root {
-    /// Fails for what lies in a drop box and was not put there by this connection, before it is changed.
-    pub(super) fn check_own(&self, file: impl AsFd) -> Result<(), Error> {
+    /// Fails for what lies in a drop box and was not put there by this login, before it is changed. `path` is what it was
+    /// opened by.
+    pub(super) fn check_own(&self, path: &[u8], file: impl AsFd) -> Result<(), Error> {
         let Some(boxes) = &self.overlay.drop_boxes else { return Ok(()) };
         let found = look_at(file)?;
-        let is_free = !boxes.mounts.contains(&found.mount) || boxes.own().contains(&found.identity);
-        if is_free { Ok(()) } else { Err(refused()) }
+        if !boxes.mounts.contains(&found.mount) || self.is_own_by(path, &found, boxes)? {
+            return Ok(());
+        }
+        Err(refused())
+    }
+
+    /// The mark is read by name, so it counts only where the name leads to what was opened.
+    fn is_own_by(&self, path: &[u8], found: &Found, boxes: &DropBoxes) -> Result<bool, Error> {
+        if boxes.own().contains(&found.identity) {
+            return Ok(true);
+        }
+        let Ok(at) = self.at(path) else { return Ok(false) };
+        let is_same = look(&at.parent, &at.name, AtFlags::empty())?.identity == found.identity;
+        Ok(is_same && boxes.is_own(&at, found)?)
     }
 
     /// Fails for a file of somebody else in a drop box, before it is looked at. Directories may be: clients look where
     /// they are before they upload.
-    pub(super) fn check_visible(&self, file: impl AsFd) -> Result<(), Error> {
+    pub(super) fn check_visible(&self, path: &[u8], file: impl AsFd) -> Result<(), Error> {
         let Some(boxes) = &self.overlay.drop_boxes else { return Ok(()) };
         let found = look_at(file)?;
         let is_visible = !boxes.mounts.contains(&found.mount)
             || found.kind == FileType::Directory
-            || boxes.own().contains(&found.identity);
+            || self.is_own_by(path, &found, boxes)?;
         if is_visible { Ok(()) } else { Err(Error::new(Reason::NotFound)) }
     }
 
-    /// Fails for a name in a drop box behind which is nothing of this connection's, before it is removed or renamed.
+    /// Fails for a name in a drop box behind which is nothing of this login's, before it is removed or renamed.
     pub(super) fn check_own_name(&self, at: &At) -> Result<(), Error> {
         match &self.overlay.drop_boxes {
             Some(boxes) if boxes.holds(&at.parent)? => boxes.find_own(at),
@@ -138,7 +161,7 @@ impl Root {
         }
     }
 
-    /// Whether what has a name already must stay: always in a drop box, unless this connection put it there.
+    /// Whether what has a name already must stay: always in a drop box, unless this login put it there.
     pub(super) fn keeps(&self, at: &At) -> Result<bool, Error> {
         match &self.overlay.drop_boxes {
             Some(boxes) if boxes.holds(&at.parent)? => Ok(boxes.find_own(at).is_err()),
@@ -217,7 +240,7 @@ impl Root {
             }
             opened => opened?,
         };
-        self.check_own(&file)?;
+        self.check_own(path, &file)?;
         if how.access == Access::Read && boxes.holds(&file)? {
             return Err(refused());
         }

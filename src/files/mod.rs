@@ -16,8 +16,10 @@ mod drop_box;
 mod error;
 mod link;
 mod list;
+mod mark;
 mod open;
 mod overlay;
+mod parts;
 #[cfg(test)]
 mod race;
 mod remove;
@@ -48,6 +50,19 @@ pub struct Root {
     overlay: Arc<Overlay>,
 }
 
+/// What a session is told of its view.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The account's home on the host.
+    pub home: &'a HomePath,
+    /// The grants and their places.
+    pub layout: &'a Layout,
+    /// Number of the filesystem whose files cover what is hidden.
+    pub cover: Option<u64>,
+    /// Whose view it is.
+    pub login: &'a str,
+}
+
 impl Root {
     /// Opens a directory. The path is ours, not a client's. It need not be readable: some views only lead on.
     pub fn open(path: &Path) -> Result<Root, Error> {
@@ -55,11 +70,10 @@ impl Root {
         Ok(Root::from_fd(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
     }
 
-    /// Opens the view of a session, as `layout` has it. `cover` is the number of the filesystem whose files cover what is
-    /// hidden.
-    pub fn open_view(path: &Path, home: &HomePath, layout: &Layout, cover: Option<u64>) -> Result<Root, Error> {
+    /// Opens the directory that a session's view is attached at.
+    pub fn open_view(path: &Path, view: &View<'_>) -> Result<Root, Error> {
         let mut root = Root::open(path)?;
-        root.overlay = Arc::new(Overlay::of(&root, home, layout, cover)?);
+        root.overlay = Arc::new(Overlay::of(&root, view)?);
         Ok(root)
     }
 

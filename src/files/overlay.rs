@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
 use super::drop_box::DropBoxes;
+use super::parts::Parts;
 use super::resolve::Last;
-use super::{Error, Reason, Root};
+use super::{Error, Reason, Root, View};
 use crate::domain::{HomePath, Layout, Mode, Placed};
 
 /// See the top of this file.
@@ -19,6 +20,8 @@ pub(super) struct Overlay {
     cover: Option<u64>,
     /// By device and inode, the directories that only lead to grants, and the names in each.
     ways: BTreeMap<(u64, u64), BTreeSet<Vec<u8>>>,
+    /// Where one grant lies in another.
+    pub(super) parts: Parts,
     /// Where links lead that were made for the host's paths.
     aliases: Vec<Alias>,
     /// Grants that only take uploads; `None` when there are none.
@@ -34,7 +37,8 @@ struct Alias {
 
 impl Overlay {
     /// Looks through a view whose directories are attached at `root`.
-    pub(super) fn of(root: &Root, home: &HomePath, layout: &Layout, cover: Option<u64>) -> Result<Overlay, Error> {
+    pub(super) fn of(root: &Root, view: &View<'_>) -> Result<Overlay, Error> {
+        let View { home, layout, cover, login } = *view;
         let outermost = || layout.placed.iter().filter(|p| !p.nested);
         let mut ways = BTreeMap::new();
         for (directory, names) in ways_to(outermost().map(|p| p.at.as_str())) {
@@ -42,8 +46,8 @@ impl Overlay {
             ways.insert((stat.st_dev, stat.st_ino), names);
         }
         let aliases = outermost().map(|p| Alias::of(home, p)).filter(|a| a.host != a.view).collect();
-        let drop_boxes = DropBoxes::at(root, &mounts_of_drop_boxes(layout))?;
-        Ok(Overlay { cover, ways, aliases, drop_boxes })
+        let drop_boxes = DropBoxes::at(root, &mounts_of_drop_boxes(layout), login)?;
+        Ok(Overlay { cover, ways, parts: Parts::of(root, layout)?, aliases, drop_boxes })
     }
 
     /// Whether anything is hidden at all.
@@ -126,7 +130,7 @@ fn mounts_of_drop_boxes(layout: &Layout) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Grant, GrantId, View};
+    use crate::domain::{self, Grant, GrantId};
 
     #[test]
     fn every_directory_on_the_way_has_its_names() {
@@ -147,7 +151,7 @@ mod tests {
         let grants = [grant("in", Mode::Upload), grant("in/a/b/public", Mode::Ro), grant("logs", Mode::Ro)];
         let home = "/srv/acme".parse().expect("a path");
         let places = |grants: &[Grant]| {
-            let layout = Layout::of(View::Rooted, &home, grants).expect("a view");
+            let layout = Layout::of(domain::View::Rooted, &home, grants).expect("a view");
             mounts_of_drop_boxes(&layout).into_iter().collect::<Vec<_>>()
         };
         assert_eq!(places(&grants), ["in", "in/a", "in/a/b"]);

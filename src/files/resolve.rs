@@ -41,7 +41,7 @@ pub(super) fn c_string(bytes: &[u8]) -> Result<CString, Error> {
 }
 
 fn is_refusal(reason: Reason) -> bool {
-    matches!(reason, Reason::Permission | Reason::ReadOnly)
+    matches!(reason, Reason::Permission | Reason::ReadOnly | Reason::IsDirectory)
 }
 
 impl Root {
@@ -62,7 +62,11 @@ impl Root {
                 Ok(found)
             }
             Err(error) if self.overlay.hides_something() && is_refusal(error.reason) => {
-                self.overlay.check_shown(self.resolve(path, OFlags::PATH, Mode::empty()).map_err(|_| error)?)?;
+                match self.resolve(path, OFlags::PATH, Mode::empty()) {
+                    Ok(found) => self.overlay.check_shown(found)?,
+                    // Something was to be made; it is the directory that may be hidden.
+                    Err(_) => drop(self.at(path)?),
+                }
                 Err(error)
             }
             Err(error) => Err(error),

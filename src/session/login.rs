@@ -112,7 +112,9 @@ impl Client {
         if let Some(root) = self.root.get() {
             return root.try_clone();
         }
-        let root = Root::open_view(&self.view, &granted.home, &granted.layout, granted.cover)?;
+        let Granted { home, layout, cover, user, .. } = granted;
+        let view = files::View { home, layout, cover: *cover, login: user.as_str() };
+        let root = Root::open_view(&self.view, &view)?;
         self.root.get_or_init(|| root).try_clone()
     }
 

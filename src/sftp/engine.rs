@@ -79,6 +79,9 @@ pub enum Broken {
         /// As offered.
         version: u32,
     },
+    /// A part of a grant that has rights of its own was exchanged.
+    #[error("a directory or file that is granted to you on its own was replaced on the server; log in again")]
+    Replaced,
     /// Requests pile up because their answers are not read.
     #[error("too many requests wait because their answers are not read")]
     Backlog,
@@ -234,11 +237,22 @@ impl Engine {
         match (kind, self.greeted) {
             (codes::INIT, false) => self.greet(number, out),
             (codes::INIT, true) | (_, false) => Err(Broken::Order),
-            (kind, true) => {
+            (kind, true) if by_handle(kind) => {
                 self.answer(kind, number, reader, out);
                 Ok(())
             }
+            (kind, true) => {
+                let before = out.len();
+                self.check_place()?;
+                self.answer(kind, number, reader, out);
+                // What was found while something was being exchanged is not told.
+                self.check_place().inspect_err(|_| out.truncate(before))
+            }
         }
+    }
+
+    fn check_place(&self) -> Result<(), Broken> {
+        if self.root.is_in_place() { Ok(()) } else { Err(Broken::Replaced) }
     }
 
     /// INIT carries a version where requests have their number.
@@ -284,6 +298,11 @@ impl Engine {
             _ => Err(Failure::Unknown),
         }
     }
+}
+
+/// Whether a request is about an open file alone. It stays the one that was opened, whatever its name leads to now.
+fn by_handle(kind: u8) -> bool {
+    matches!(kind, codes::READ | codes::WRITE | codes::CLOSE | codes::FSTAT | codes::FSETSTAT)
 }
 
 fn checked_length(field: [u8; 4]) -> Result<usize, Broken> {

@@ -14,4 +14,5 @@ mod faults;
 mod first_run;
 mod login;
 mod transfer;
+mod views;
 mod weakened;

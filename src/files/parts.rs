@@ -1,0 +1,91 @@
+//! Whether grants that lie in other grants are still where they were attached.
+//!
+//! A mount hangs on a file, not on its name. When the account's own programs put something else under the name of a part
+//! that is read-only or hidden (an editor saves `.env` by a rename, a deploy swaps `config`), the kernel lifts the mount
+//! off with the old file, and the new one would be open to a live session. So before and after everything that is done
+//! by name it is looked whether each part is still in its place. It does not come back by itself: from then on nothing
+//! more is done, and the next login attaches what is there then.
+
+use std::ffi::CString;
+
+use rustix::fs::{AtFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+
+use super::resolve::c_string;
+use super::{Error, Root};
+use crate::domain::Layout;
+
+/// All places where one grant lies in another, and what leads there.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    places: Vec<Place>,
+}
+
+/// What was found at a place when the view was opened: a mount, by its number, or nothing.
+#[derive(Debug)]
+struct Place {
+    path: CString,
+    mount: Option<u64>,
+}
+
+impl Parts {
+    pub(super) fn of(root: &Root, layout: &Layout) -> Result<Parts, Error> {
+        let mut places: Vec<Place> = Vec::new();
+        for path in paths(layout) {
+            let path = c_string(path.as_bytes())?;
+            let mount = mount_at(root, &path)?;
+            places.push(Place { path, mount });
+        }
+        Ok(Parts { places })
+    }
+}
+
+impl Root {
+    /// Whether every part of a grant is where it was. Once it is not, it never is again.
+    pub fn is_in_place(&self) -> bool {
+        let is_there = |place: &Place| mount_at(self, &place.path).is_ok_and(|mount| mount == place.mount);
+        self.overlay.parts.places.iter().all(is_there)
+    }
+}
+
+/// The mount that lies at a path of which every component is one, or nothing.
+fn mount_at(root: &Root, path: &CString) -> Result<Option<u64>, Error> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    match rustix::fs::statx(root, path.as_c_str(), flags, StatxFlags::MNT_ID) {
+        Ok(Statx { stx_mnt_id, .. }) => Ok(Some(stx_mnt_id)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The places of nested grants with those on the way to them, each after the ones that it lies in.
+fn paths(layout: &Layout) -> Vec<String> {
+    let parts = |at: &str| at.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+    let tops: Vec<Vec<String>> = layout.placed.iter().filter(|p| !p.nested).map(|p| parts(&p.at)).collect();
+    let mut paths = std::collections::BTreeSet::new();
+    for nested in layout.placed.iter().filter(|p| p.nested) {
+        let at = parts(&nested.at);
+        let top = tops.iter().filter(|top| at.starts_with(top)).map(Vec::len).max().unwrap_or(0);
+        paths.extend((top + 1..=at.len()).filter_map(|end| at.get(..end)).map(<[String]>::to_vec));
+    }
+    paths.into_iter().map(|path| path.join("/")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Grant, GrantId, Mode, View};
+
+    #[test]
+    fn what_leads_to_a_part_is_looked_at_first() {
+        let grant =
+            |path: &str, mode| Grant { id: GrantId(1), path: path.parse().expect("a path"), mode, no_exec: false };
+        let grants = [grant("www", Mode::Rw), grant("www/a/b/secret", Mode::Hidden), grant("www/a/c", Mode::Ro)];
+        let layout = |view| Layout::of(view, &"/srv/acme".parse().expect("a path"), &grants).expect("a view");
+        assert_eq!(paths(&layout(View::Rooted)), ["a", "a/b", "a/b/secret", "a/c"]);
+        let host = ["srv/acme/www/a", "srv/acme/www/a/b", "srv/acme/www/a/b/secret", "srv/acme/www/a/c"];
+        assert_eq!(paths(&layout(View::Host)), host);
+        let alone = Layout::of(View::Rooted, &"/srv/acme".parse().expect("a path"), &grants[..1]).expect("a view");
+        assert!(paths(&alone).is_empty());
+    }
+}
