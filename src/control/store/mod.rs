@@ -6,11 +6,14 @@ mod accounts;
 mod facts;
 mod grants;
 mod keys;
+#[cfg(test)]
+mod migrated;
 mod users;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
@@ -57,18 +60,8 @@ pub(super) type Change = Transaction<'static, Sqlite>;
 impl Store {
     /// Opens the database, making it and bringing it up to date as needed.
     pub(super) async fn open(path: &Path) -> Result<Store, StoreError> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // With a write-ahead log this loses no committed change when a process dies, and none that is older than
-            // the last checkpoint when the power goes; FULL loses neither, and changes are rare.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(5));
-        let opened = SqlitePoolOptions::new().max_connections(4).connect_with(options).await;
-        let pool = opened.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        sqlx::migrate!("src/control/store/migrations").run(&pool).await.map_err(StoreError::Migrate)?;
+        let pool = connect(path).await?;
+        MIGRATIONS.run(&pool).await.map_err(StoreError::Migrate)?;
         Ok(Store { pool })
     }
 
@@ -81,6 +74,23 @@ impl Store {
     pub(super) async fn close(self) {
         self.pool.close().await;
     }
+}
+
+/// What brings a database of any earlier release up to date.
+static MIGRATIONS: Migrator = sqlx::migrate!("src/control/store/migrations");
+
+async fn connect(path: &Path) -> Result<SqlitePool, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // With a write-ahead log this loses no committed change when a process dies, and none that is older than
+        // the last checkpoint when the power goes; FULL loses neither, and changes are rare.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5));
+    let opened = SqlitePoolOptions::new().max_connections(4).connect_with(options).await;
+    opened.map_err(|source| StoreError::Open { path: path.to_owned(), source })
 }
 
 fn now() -> i64 {

@@ -1,0 +1,49 @@
+//! Databases of earlier releases, opened by this one: everything that was in them is there and means the same.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::Migrator;
+
+use super::{MIGRATIONS, Store, connect};
+use crate::domain::{ClaimedName, Grant, GrantId, KeyBlob, Mode, Service, Services, Status, View};
+
+/// What somebody had stored before the second migration.
+const FIRST: &str = "
+    INSERT INTO accounts VALUES (1, 'acme', 5001, 5002, '/srv/acme', 'active', 100);
+    INSERT INTO users VALUES (1, 1, 'bob', 'sftp', 'active', 100), (2, 1, 'eve', 'sftp', 'disabled', 100);
+    INSERT INTO grants VALUES (1, 1, 'www/site1', 'rw', 100), (2, 1, 'logs', 'ro', 100);
+    INSERT INTO public_keys VALUES (1, 1, 'SHA256:x', 'ssh-ed25519', X'0102', 'laptop', 100);
+    INSERT INTO passwords VALUES (1, '$argon2id$x', 100);";
+
+/// A database as it was after the first `version` migrations, with rows.
+async fn left_by(version: i64, rows: &'static str, path: &std::path::Path) {
+    let pool = connect(path).await.expect("a database");
+    let earlier = MIGRATIONS.migrations.iter().filter(|migration| migration.version <= version).cloned().collect();
+    let then = Migrator { migrations: Cow::Owned(earlier), ..Migrator::DEFAULT };
+    then.run(&pool).await.expect("the migrations of then");
+    sqlx::raw_sql(rows).execute(&pool).await.expect("rows");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn the_first_releases_database_means_the_same() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("control.db");
+    left_by(1, FIRST, &path).await;
+    let store = Store::open(&path).await.expect("brought up to date");
+    let name = ClaimedName::new("bob").expect("a name");
+    let key = KeyBlob::new(vec![1, 2]).expect("a key");
+    let known = store.known(&name, Some(&key)).await.expect("a query").expect("bob is there");
+    assert_eq!((known.account.uid, known.account.gid), (5001, 5002));
+    assert_eq!((known.user.status, known.user.services), (Status::Active, Services::NONE.with(Service::Sftp)));
+    assert_eq!((known.user.view, known.user.view()), (None, View::Rooted));
+    let grant =
+        |id, path: &str, mode| Grant { id: GrantId(id), path: path.parse().expect("a path"), mode, no_exec: false };
+    assert_eq!(known.grants, [grant(1, "www/site1", Mode::Rw), grant(2, "logs", Mode::Ro)]);
+    assert_eq!(
+        (known.key.expect("his key").label.as_str(), known.password.as_deref()),
+        ("laptop", Some("$argon2id$x"))
+    );
+    store.close().await;
+    Store::open(&path).await.expect("opens again").close().await;
+}
