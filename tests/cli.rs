@@ -139,6 +139,10 @@ fn every_call_of_the_handbook_works_as_written() {
     }
     place.good("user enable bob");
     place.good("user show bob");
+    place.good("user set bob --view host --uploads atomic --umask 0027 --file-mode 0640 --directory-mode 2750");
+    let said = place.good("user set bob --deny-name *.php --deny-name .htaccess --max-file-size 500M --umask none");
+    assert!(said.contains("atomic, files 0640, directories 2750, at most 500M, not *.php, not .htaccess"), "{said}");
+    place.good("user set bob --uploads direct --deny-name none --file-mode none --max-file-size none");
     place.good("account list");
     place.good("account show acme");
     place.good("grant list");
@@ -176,8 +180,13 @@ fn programs_read_json_of_a_fixed_shape() {
 
     let user = json!({
         "name": "bob", "account": "acme", "services": "sftp", "status": "active", "view": "rooted", "grants": [grant], "keys": 1,
-        "password": false
+        "password": false, "uploads": {
+            "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
+            "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
+        }
     });
+    let set = "user set bob --uploads atomic --umask 27 --max-file-size 10M --deny-name *.php --deny-name .htaccess";
+    assert_eq!(place.json(set), user);
     assert_eq!(place.json("user show bob"), user);
     assert_eq!(place.json("user list --account acme"), json!([user]));
     assert_eq!(place.json("user disable bob"), json!({ "done": "user bob is disabled" }));
@@ -216,6 +225,10 @@ fn a_wrong_command_ends_with_2_and_says_what_was_meant() {
         ("account add acme --uid -1 --gid 5001 --home /srv", "'-1'"),
         ("account add acme --uid 5001 --gid 5001 --home srv", "beginning with '/'"),
         ("user add bob --account acme --service telnet", "use sftp, scp, exec"),
+        ("user set bob --uploads slow", "use atomic or direct"),
+        ("user set bob --umask 8", "use an octal number up to 0777"),
+        ("user set bob --directory-mode 0655", "lets the owner do everything"),
+        ("user set bob --max-file-size 1.5G", "use a whole number of bytes"),
         ("grant add bob /etc", "relative to the account's home"),
         ("grant add bob ../eve", "contains '..'"),
         ("grant add bob www --mode rx", "use rw, ro, upload or hidden"),

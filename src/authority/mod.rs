@@ -5,8 +5,8 @@
 //! From [`Principal`] on, private fields and one constructor make the chain true: rights only shrink along it.
 
 use crate::domain::{
-    AccountFacts, AccountName, AsOf, Facts, Grant, HomePath, KeyFacts, Proof, Services, Shown, Status, UserFacts,
-    UserName, View,
+    AccountFacts, AccountName, AsOf, Facts, Grant, HomePath, KeyFacts, Proof, Services, Shown, Status, UploadPolicy,
+    UserFacts, UserName, View,
 };
 
 /// Somebody proven, with what they may reach. Never leaves the monitor.
@@ -58,6 +58,11 @@ impl Principal {
     /// How what may be reached is seen.
     pub fn view(&self) -> View {
         self.user.view()
+    }
+
+    /// How what is uploaded is written.
+    pub fn uploads(&self) -> &UploadPolicy {
+        &self.user.uploads
     }
 
     /// What may be reached; may be empty.
@@ -148,6 +153,7 @@ mod tests {
                 status: Status::Active,
                 services: Services::NONE.with(Service::Sftp),
                 view: None,
+                uploads: UploadPolicy::default(),
             },
             grants: vec![Grant {
                 id: GrantId(1),

@@ -18,7 +18,8 @@ use super::passwords::PasswordError;
 use super::store::{Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, HomePath, Mode, RelPath, Secret, Services, Status, UserFacts, UserName, View,
+    AccountFacts, AccountName, HomePath, Mode, RelPath, Secret, Services, Status, UploadChange, UserFacts, UserName,
+    View,
 };
 
 /// One request of an operator.
@@ -31,8 +32,9 @@ pub enum Operation {
     AccountShow { name: AccountName },
     AccountSetStatus { name: AccountName, status: Status },
     AccountRemove { name: AccountName, with_users: bool },
-    UserAdd { name: UserName, account: AccountName, services: Services, view: Option<View> },
+    UserAdd { name: UserName, account: AccountName, services: Services, view: Option<View>, uploads: UploadChange },
     UserSetView { name: UserName, view: Option<View> },
+    UserSetUploads { name: UserName, change: UploadChange },
     UserList { account: Option<AccountName> },
     UserShow { name: UserName },
     UserSetStatus { name: UserName, status: Status },
@@ -153,7 +155,10 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::AccountShow { name } => accounts::show(store, &name).await,
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
         Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
-        Operation::UserAdd { name, account, services, view } => users::add(store, name, account, services, view).await,
+        Operation::UserAdd { name, account, services, view, uploads } => {
+            users::add(store, name, account, services, view, uploads).await
+        }
+        Operation::UserSetUploads { name, change } => users::set_uploads(store, name, change).await,
         Operation::UserSetView { name, view } => users::set_view(store, name, view).await,
         Operation::UserList { account } => users::list(store, account).await,
         Operation::UserShow { name } => users::show(store, &name).await,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccountName, HomePath, KeyId, Mode, RelPath, Services, Status, UserName, View};
+use crate::domain::{AccountName, HomePath, KeyId, Mode, RelPath, Services, Status, UploadPolicy, UserName, View};
 
 /// The result of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +60,8 @@ pub struct UserView {
     pub status: Status,
     /// How it sees what it may reach.
     pub view: View,
+    /// How what it uploads is written.
+    pub uploads: UploadPolicy,
     /// What it may reach.
     pub grants: Vec<GrantView>,
     /// How many keys it has.

@@ -81,7 +81,7 @@ impl Control {
 
     async fn answer(&self, ticket: u64, question: Question) -> Result<(), LinkError> {
         let answer = match self.facts(question).await {
-            Ok(facts) => FromControl::Answer { ticket, facts },
+            Ok(facts) => FromControl::Answer { ticket, facts: facts.map(Box::new) },
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "facts cannot be had");
                 FromControl::Unable { ticket }
@@ -148,7 +148,8 @@ impl Control {
         Ok(is_active
             && has_credential
             && known.account.name == record.account
-            && !narrows(&record.grants, &known.grants))
+            && !narrows(&record.grants, &known.grants)
+            && !record.uploads.is_narrowed_by(&known.user.uploads))
     }
 
     /// Tells the monitor to end sessions.

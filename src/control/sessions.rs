@@ -97,6 +97,7 @@ mod tests {
             account: "acme".parse().expect("a name"),
             user: user.parse().expect("a name"),
             grants: Vec::new(),
+            uploads: crate::domain::UploadPolicy::default(),
             peer: "127.0.0.1:1".parse().expect("an address"),
             key: None,
             fingerprint: key.map(str::to_owned),

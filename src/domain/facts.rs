@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, Grant, HomePath, Service, Services, UserName, View};
+use super::{AccountName, Grant, HomePath, Service, Services, UploadPolicy, UserName, View};
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -86,6 +86,8 @@ pub struct UserFacts {
     pub services: Services,
     /// How it sees what it was granted, if that was said.
     pub view: Option<View>,
+    /// How what it uploads is written.
+    pub uploads: UploadPolicy,
 }
 
 impl UserFacts {

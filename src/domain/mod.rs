@@ -3,22 +3,30 @@
 //! Owns: plain values that were checked once, when they were made. No I/O, no clock, no other room of ours.
 //! Runs in: every process. Trusts: nobody; a constructor that takes bytes from outside says what it refuses.
 
+mod byte_count;
 mod claim;
 mod facts;
 mod grant;
 mod layer;
 mod name;
+mod name_pattern;
 mod path;
 mod service;
+mod upload;
 mod view;
 
+pub use byte_count::{BadByteCount, ByteCount};
 pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
 pub use facts::{AccountFacts, AccountId, AsOf, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
 pub use grant::{Grant, Mode, UnknownMode, deciding, narrows};
 pub use layer::{Layer, LayerReport, UnknownLayer};
 pub use name::{AccountName, BadName, UserName};
+pub use name_pattern::{BadPattern, NamePattern, NamePatterns};
 pub use path::{BadPath, HomePath, RelPath};
 pub use service::{Service, Services, UnknownService};
+pub use upload::{
+    BadMode, DirectoryMode, FileMode, Setting, Umask, UnknownUploads, UploadChange, UploadPolicy, Uploads,
+};
 pub use view::{Layout, Placed, UnknownView, Unplaced, View};
 
 /// Number of one connection on one node since its monitor started; it joins the log lines of all processes.

@@ -117,7 +117,7 @@ impl Node<'_> {
         };
         match heard {
             FromControl::Ready => self.welcome_control(),
-            FromControl::Answer { ticket, facts } => return self.answer(ticket, facts),
+            FromControl::Answer { ticket, facts } => return self.answer(ticket, facts.map(|facts| *facts)),
             FromControl::Unable { ticket } => return self.unable(ticket),
             FromControl::End { conns, reason } => self.end_connections(&conns, reason),
         }

@@ -203,6 +203,7 @@ impl Node<'_> {
             services: principal.services(),
             home: plan.home().clone(),
             layout: plan.layout().clone(),
+            uploads: principal.uploads().clone(),
             cover,
         };
         self.go_live(slot, principal, &ToSession::Granted(granted))
@@ -228,6 +229,7 @@ impl Node<'_> {
             account: principal.account().clone(),
             user: principal.user().clone(),
             grants: principal.grants().to_vec(),
+            uploads: principal.uploads().clone(),
             peer: peer.address,
             key: session.key.take(),
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::task::JoinHandle;
 
+use crate::domain::Umask;
 use crate::files::{self, Root};
 use crate::sftp::{Broken, Engine, Settings, Totals};
 use crate::wire::Granted;
@@ -79,14 +80,14 @@ pub(super) enum Stopped {
 }
 
 impl SftpChannel {
-    /// An engine over the whole view.
+    /// An engine over the whole view. `umask` is the node's, for users that have none of their own.
     pub(super) fn new(root: Root, granted: &Granted, umask: u32) -> SftpChannel {
         let settings = Settings {
             user: granted.user.to_string(),
             group: granted.account.to_string(),
             owner_ids: granted.owner,
             own_ids: files::own_ids(),
-            umask,
+            umask: granted.uploads.umask.map_or(umask, Umask::bits),
             start: granted.layout.start.clone().into_bytes(),
         };
         let served = Served { engine: Engine::new(root, settings), broken: None };

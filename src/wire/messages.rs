@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, Grant, HomePath, KeyBlob, Layout, Services, Timestamp,
-    UserName,
+    UploadPolicy, UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -104,6 +104,8 @@ pub struct Granted {
     /// What is attached beneath `/view`. The rights are enforced by the mounts; the session repeats them in Landlock and
     /// in its sentences.
     pub layout: Layout,
+    /// How what the client uploads is written.
+    pub uploads: UploadPolicy,
     /// Number of the filesystem whose files cover what is hidden.
     pub cover: Option<u64>,
 }
@@ -213,6 +215,8 @@ pub struct SessionRecord {
     pub user: UserName,
     /// What was attached.
     pub grants: Vec<Grant>,
+    /// How what it uploads is written.
+    pub uploads: UploadPolicy,
     /// The client's address.
     pub peer: SocketAddr,
     /// The proven key; `None` for a password.
@@ -239,7 +243,7 @@ pub enum FromControl {
         /// Number of the question.
         ticket: u64,
         /// What is known; `None` for an unknown user.
-        facts: Option<Facts>,
+        facts: Option<Box<Facts>>,
     },
     /// The database cannot be asked at the moment: the claim can be neither believed nor denied.
     Unable {

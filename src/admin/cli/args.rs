@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::upload_options::UploadOptions;
 use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, UserName, View};
 
 /// An SSH server for shared accounts: every login is kept by the kernel inside its own part of one account.
@@ -112,13 +113,20 @@ pub(super) enum User {
         /// shell or exec, else rooted]
         #[arg(long)]
         view: Option<View>,
+        #[command(flatten)]
+        uploads: UploadOptions,
     },
     /// Change settings of a user
+    ///
+    /// What is not named stays. Sessions see it from the next login on, but for names and sizes that are taken away: those end
+    /// the user's sessions.
     Set {
         name: UserName,
         /// How it sees its grants from the next login on: host, rooted, or default (as its services suggest)
         #[arg(long, value_name = "VIEW")]
-        view: ViewSetting,
+        view: Option<ViewSetting>,
+        #[command(flatten)]
+        uploads: UploadOptions,
     },
     /// List users
     List {

@@ -10,6 +10,7 @@ mod report;
 mod sessions;
 mod start;
 mod table;
+mod upload_options;
 mod users;
 
 use std::ffi::OsString;

@@ -11,7 +11,7 @@ use super::args::Quickstart;
 use super::{CommandError, Context, Result, Start, grants, host_keys, prepare_state_for, reachable};
 use crate::config;
 use crate::control::{AccountView, Operation, Outcome};
-use crate::domain::{AccountName, Mode, RelPath, Service, Services, UserName};
+use crate::domain::{AccountName, Mode, RelPath, Service, Services, UploadChange, UserName};
 
 const ACCOUNT: &str = "demo";
 const USERS: [(&str, &str); 2] = [("alice", "www/site1"), ("bob", "www/site2")];
@@ -121,7 +121,13 @@ fn demo_user(context: &Context<'_>, account: &AccountView, name: &str, path: &st
     grants::make(account, &path)?;
     welcome(account, &path, name)?;
     let services = Services::NONE.with(Service::Sftp);
-    context.ask(Operation::UserAdd { name: user.clone(), account: account.name.clone(), services, view: None })?;
+    context.ask(Operation::UserAdd {
+        name: user.clone(),
+        account: account.name.clone(),
+        services,
+        view: None,
+        uploads: UploadChange::default(),
+    })?;
     context.ask(Operation::GrantAdd { user: user.clone(), path, mode: Mode::Rw, no_exec: false })?;
     let public = host_keys::public_path(&key);
     let text = fs::read_to_string(&public).map_err(|e| failed("read", &public, e))?;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
 use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};
-use crate::domain::LayerReport;
+use crate::domain::{LayerReport, UploadPolicy};
 use crate::telemetry::Causes;
 
 /// Prints what an operation came to.
@@ -75,11 +75,23 @@ fn users(list: &[UserView]) -> String {
             u.keys.to_string(),
             if u.password { "yes" } else { "no" }.to_owned(),
             u.view.to_string(),
+            uploads(&u.uploads),
             grants.join(", "),
         ]
     };
-    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "GRANTS"];
+    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "UPLOADS", "GRANTS"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+/// The policy in one cell of a table: only what was said.
+fn uploads(policy: &UploadPolicy) -> String {
+    let mut said = vec![policy.uploads.to_string()];
+    said.extend(policy.umask.map(|mode| format!("umask {mode}")));
+    said.extend(policy.file_mode.map(|mode| format!("files {mode}")));
+    said.extend(policy.directory_mode.map(|mode| format!("directories {mode}")));
+    said.extend(policy.max_file_size.map(|size| format!("at most {size}")));
+    said.extend(policy.deny_names.iter().map(|pattern| format!("not {pattern}")));
+    said.join(", ")
 }
 
 fn grants(list: &[GrantView]) -> String {

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::control::outcome::{AccountView, GrantView, KeyView, UserView};
-use crate::domain::Facts;
+use crate::domain::{ClaimedName, Facts, NamePatterns, Setting, UploadPolicy, Uploads};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti bob@laptop";
 
@@ -78,7 +78,13 @@ fn account_add(name: &str, id: u32) -> Operation {
 }
 
 fn user_add(name: &str, account: &str) -> Operation {
-    Operation::UserAdd { name: known(name), account: known(account), services: known("sftp"), view: None }
+    Operation::UserAdd {
+        name: known(name),
+        account: known(account),
+        services: known("sftp"),
+        view: None,
+        uploads: UploadChange::default(),
+    }
 }
 
 fn grant_add(user: &str, path: &str, mode: Mode) -> Operation {
@@ -265,4 +271,34 @@ async fn what_was_done_is_there_when_the_database_is_opened_again() {
     let store = Store::open(&directory.path().join("control.sqlite")).await.expect("a database");
     let again = Database { store, _directory: directory };
     assert_eq!(again.grants("bob").await[0].path.as_str(), "www");
+}
+
+fn set_uploads(change: UploadChange) -> Operation {
+    Operation::UserSetUploads { name: known("bob"), change }
+}
+
+#[tokio::test]
+async fn an_upload_policy_is_kept_and_a_narrower_one_ends_sessions() {
+    let database = Database::with_bob().await;
+    assert_eq!(database.user("bob").await.uploads, UploadPolicy::default());
+    let modes = UploadChange {
+        uploads: Some(Uploads::Atomic),
+        umask: Setting::Set(known("0027")),
+        file_mode: Setting::Set(known("0640")),
+        directory_mode: Setting::Set(known("2750")),
+        ..UploadChange::default()
+    };
+    assert_eq!(database.done(set_uploads(modes.clone())).await.affected, Affected::Nobody);
+    let limits = UploadChange {
+        deny_names: Some(known("*.php\n.htaccess")),
+        max_file_size: Setting::Set(known("10M")),
+        ..UploadChange::default()
+    };
+    assert_eq!(database.done(set_uploads(limits.clone())).await.affected, Affected::User(known("bob")));
+    let policy = database.user("bob").await.uploads;
+    assert_eq!(policy, limits.apply(modes.apply(UploadPolicy::default())));
+    let known = database.store.known(&ClaimedName::new("bob").expect("a name"), None).await.expect("facts");
+    assert_eq!(known.expect("bob").user.uploads, policy);
+    let wider = UploadChange { deny_names: Some(NamePatterns::default()), ..UploadChange::default() };
+    assert_eq!(database.done(set_uploads(wider)).await.affected, Affected::Nobody);
 }

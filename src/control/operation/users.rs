@@ -4,7 +4,7 @@ use super::grants::check_layout;
 use super::{Affected, Done, OperationError, Result, account, commit, user};
 use crate::control::outcome::{GrantView, Outcome, UserView};
 use crate::control::store::Store;
-use crate::domain::{AccountName, Services, Status, UserFacts, UserName, View};
+use crate::domain::{AccountName, Services, Status, UploadChange, UploadPolicy, UserFacts, UserName, View};
 
 pub(super) async fn add(
     store: &Store,
@@ -12,6 +12,7 @@ pub(super) async fn add(
     of: AccountName,
     services: Services,
     view: Option<View>,
+    uploads: UploadChange,
 ) -> Result<Done> {
     if services == Services::NONE {
         return Err(OperationError::NoService);
@@ -21,7 +22,8 @@ pub(super) async fn add(
         return Err(OperationError::UserExists { name });
     }
     let mut change = store.change().await?;
-    store.add_user(&mut change, owner.id, &name, services, view).await?;
+    let id = store.add_user(&mut change, owner.id, &name, services, view).await?;
+    store.set_user_uploads(&mut change, id, &uploads.apply(UploadPolicy::default())).await?;
     commit(change).await?;
     show(store, &name).await
 }
@@ -73,6 +75,19 @@ pub(super) async fn set_view(store: &Store, name: UserName, view: Option<View>) 
     store.set_user_view(&mut change, changed.id, view).await?;
     commit(change).await?;
     show(store, &name).await
+}
+
+/// Says how what a user uploads is written. Names or sizes that are taken away end live sessions; all else waits for the
+/// next.
+pub(super) async fn set_uploads(store: &Store, name: UserName, wanted: UploadChange) -> Result<Done> {
+    let (_, found) = user(store, &name).await?;
+    let after = wanted.apply(found.uploads.clone());
+    let mut change = store.change().await?;
+    store.set_user_uploads(&mut change, found.id, &after).await?;
+    commit(change).await?;
+    let is_narrower = found.uploads.is_narrowed_by(&after);
+    let affected = if is_narrower { Affected::User(name.clone()) } else { Affected::Nobody };
+    Ok(Done { affected, ..show(store, &name).await? })
 }
 
 pub(super) async fn set_status(store: &Store, name: UserName, status: Status) -> Result<Done> {

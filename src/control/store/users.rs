@@ -5,7 +5,9 @@ use sqlx::sqlite::SqliteRow;
 
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::UserView;
-use crate::domain::{AccountFacts, AccountId, AccountName, Services, Status, UserFacts, UserId, UserName, View};
+use crate::domain::{
+    AccountFacts, AccountId, AccountName, ByteCount, Services, Status, UploadPolicy, UserFacts, UserId, UserName, View,
+};
 
 impl Store {
     /// Adds a user to an account.
@@ -16,9 +18,9 @@ impl Store {
         name: &UserName,
         services: Services,
         view: Option<View>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO users (account, name, services, status, view, created) VALUES ($1, $2, $3, $4, $5, $6)",
+    ) -> Result<UserId, StoreError> {
+        let id = sqlx::query_scalar(
+            "INSERT INTO users (account, name, services, status, view, created) VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
         )
         .bind(account.0)
         .bind(name.as_str())
@@ -26,15 +28,16 @@ impl Store {
         .bind(Status::Active.as_str())
         .bind(view.map(View::as_str))
         .bind(now())
-        .execute(&mut **change)
+        .fetch_one(&mut **change)
         .await?;
-        Ok(())
+        Ok(UserId(id))
     }
 
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, u.view, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
+            "SELECT u.id, u.name, u.services, u.status, u.view, \
+             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
              a.home, a.status AS account_status FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)
@@ -47,6 +50,7 @@ impl Store {
     pub(crate) async fn users(&self, account: Option<&AccountName>) -> Result<Vec<UserView>, StoreError> {
         let rows = sqlx::query(
             "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, \
+             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
              FROM users u JOIN accounts a ON a.id = u.account WHERE ($1 = '' OR a.name = $1) ORDER BY u.name",
@@ -80,6 +84,29 @@ impl Store {
             .bind(id.0)
             .execute(&mut **change)
             .await?;
+        Ok(())
+    }
+
+    /// Says how what a user uploads is written.
+    pub(crate) async fn set_user_uploads(
+        &self,
+        change: &mut Change,
+        id: UserId,
+        policy: &UploadPolicy,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE users SET uploads = $1, umask = $2, file_mode = $3, directory_mode = $4, deny_names = $5, \
+             max_file_size = $6 WHERE id = $7",
+        )
+        .bind(policy.uploads.as_str())
+        .bind(policy.umask.map(|mode| mode.to_string()))
+        .bind(policy.file_mode.map(|mode| mode.to_string()))
+        .bind(policy.directory_mode.map(|mode| mode.to_string()))
+        .bind(policy.deny_names.to_string())
+        .bind(policy.max_file_size.and_then(|size| i64::try_from(size.get()).ok()))
+        .bind(id.0)
+        .execute(&mut **change)
+        .await?;
         Ok(())
     }
 
@@ -124,8 +151,26 @@ pub(super) fn user_of(row: &SqliteRow) -> Result<UserFacts, StoreError> {
         name: parse("user name", row.try_get("name")?)?,
         status: status(row.try_get("status")?)?,
         services: parse("list of services", row.try_get("services")?)?,
-        view: row.try_get::<Option<String>, _>("view")?.map(|text| parse("view", text)).transpose()?,
+        view: maybe(row, "view")?,
+        uploads: UploadPolicy {
+            uploads: parse("way of writing uploads", row.try_get("uploads")?)?,
+            umask: maybe(row, "umask")?,
+            file_mode: maybe(row, "file_mode")?,
+            directory_mode: maybe(row, "directory_mode")?,
+            deny_names: parse("list of names", row.try_get("deny_names")?)?,
+            max_file_size: row.try_get::<Option<i64>, _>("max_file_size")?.map(size).transpose()?,
+        },
     })
+}
+
+/// What a column that may say nothing says.
+fn maybe<T: std::str::FromStr>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, StoreError> {
+    row.try_get::<Option<String>, _>(column)?.map(|text| parse(column, text)).transpose()
+}
+
+fn size(number: i64) -> Result<ByteCount, StoreError> {
+    let size = u64::try_from(number).ok().and_then(|number| ByteCount::try_from(number).ok());
+    size.ok_or_else(|| StoreError::Row { what: "size", text: number.to_string() })
 }
 
 pub(super) fn account_of(row: &SqliteRow) -> Result<AccountFacts, StoreError> {
@@ -143,6 +188,7 @@ fn view(row: &SqliteRow) -> Result<UserView, StoreError> {
     let user = user_of(row)?;
     Ok(UserView {
         view: user.view(),
+        uploads: user.uploads,
         name: user.name,
         account: parse("account name", row.try_get("account_name")?)?,
         services: user.services,
