@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::open::File;
+use super::policy::{check_size, permissions};
 use super::resolve::Last;
 use super::{Error, Reason, Root};
 use crate::sys;
@@ -50,6 +51,9 @@ impl From<rustix::fs::Stat> for Attributes {
     }
 }
 
+/// An id that stands for the one a file has.
+const UNCHANGED: u32 = u32::MAX;
+
 /// What is to be changed. Absent parts stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
@@ -59,7 +63,7 @@ pub struct Change {
     pub owner: Option<(u32, u32)>,
     /// The ids that stand for the account here.
     pub own: (u32, u32),
-    /// Permissions; only the bits of 0777 count.
+    /// Permissions; only the bits of 0777 count, and none where the policy forces others.
     pub mode: Option<u32>,
     /// Last access and last change of content, in seconds since 1970.
     pub times: Option<(i64, i64)>,
@@ -87,7 +91,10 @@ impl Root {
         let target = self.stand_in(path, Last::Followed)?;
         self.check_own(path, &target)?;
         if let Some(size) = change.size {
-            self.open_to_change(path, OFlags::WRONLY)?.truncate(size)?;
+            self.check_writable_name(path)?;
+            let file = self.open_to_change(path, OFlags::WRONLY)?;
+            self.check_opened(&file, path)?;
+            file.truncate(size)?;
         }
         self.apply(path, &target, change)
     }
@@ -108,11 +115,7 @@ impl Root {
     fn apply(&self, path: &[u8], target: &OwnedFd, change: &Change) -> Result<(), Error> {
         check_owner(target, change)?;
         if let Some(mode) = change.mode {
-            match sys::set_mode(target, mode & 0o777) {
-                // Before Linux 6.6 a stand-in has no mode to set; the file itself is opened for it.
-                Err(Errno::NOSYS) => self.open_to_change(path, OFlags::RDONLY)?.set_mode(mode)?,
-                done => done?,
-            }
+            self.set_mode(path, target, mode)?;
         }
         if let Some(times) = change.times {
             rustix::fs::utimensat(target, "", &timestamps(times), AtFlags::EMPTY_PATH)?;
@@ -120,10 +123,19 @@ impl Root {
         Ok(())
     }
 
+    fn set_mode(&self, path: &[u8], target: &OwnedFd, asked: u32) -> Result<(), Error> {
+        let Some(mode) = permissions(&self.policy, asked, rustix::fs::fstat(target)?.st_mode) else { return Ok(()) };
+        match sys::set_mode(target, mode.as_raw_mode()) {
+            // Before Linux 6.6 a stand-in has no mode to set; the file itself is opened for it.
+            Err(Errno::NOSYS) => self.open_to_change(path, OFlags::RDONLY)?.set_mode(asked),
+            done => Ok(done?),
+        }
+    }
+
     fn open_to_change(&self, path: &[u8], flags: OFlags) -> Result<File, Error> {
         let fd = self.follow(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
         self.check_own(path, &fd)?;
-        File::regular_or_directory(fd)
+        File::regular_or_directory(fd, &self.policy)
     }
 }
 
@@ -152,22 +164,31 @@ impl File {
         if size > i64::MAX.unsigned_abs() {
             return Err(Error::new(Reason::TooLarge));
         }
+        // A file that was larger already may be made smaller.
+        if let Err(error) = check_size(self.policy(), size)
+            && self.stat()?.size < size
+        {
+            return Err(error);
+        }
         Ok(rustix::fs::ftruncate(self, size)?)
     }
 
-    fn set_mode(&self, mode: u32) -> Result<(), Error> {
-        Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode & 0o777))?)
+    fn set_mode(&self, asked: u32) -> Result<(), Error> {
+        match permissions(self.policy(), asked, rustix::fs::fstat(self)?.st_mode) {
+            Some(mode) => Ok(rustix::fs::fchmod(self, mode)?),
+            None => Ok(()),
+        }
     }
 }
 
-/// Clients that copy owners along (`rsync -a`, WinSCP) name the one a file has; nobody can name another.
+/// Clients that copy owners along (`rsync -a`, WinSCP) name the one that they were shown, and sshfs names "unchanged"
+/// (chown(2)) for what it leaves alone; nobody can name another.
 fn check_owner(target: impl AsFd, change: &Change) -> Result<(), Error> {
     let Some((uid, gid)) = change.owner else { return Ok(()) };
-    if (uid, gid) == change.own {
-        return Ok(());
-    }
     let stat = rustix::fs::fstat(target)?;
-    if (stat.st_uid, stat.st_gid) == (uid, gid) { Ok(()) } else { Err(Error::new(Reason::Owner)) }
+    let stays = |asked: u32, own: u32, has: u32| [own, has, UNCHANGED].contains(&asked);
+    let is_own = stays(uid, change.own.0, stat.st_uid) && stays(gid, change.own.1, stat.st_gid);
+    if is_own { Ok(()) } else { Err(Error::new(Reason::Owner)) }
 }
 
 fn timestamps((accessed, modified): (i64, i64)) -> Timestamps {

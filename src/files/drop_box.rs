@@ -204,7 +204,7 @@ impl Root {
         let at = self.at(path)?;
         let access = if boxes.holds(&at.parent)? { Access::Write } else { how.access };
         let flags = access.flags() | how.append_flag() | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let mode = Mode::from_raw_mode(how.mode & 0o777);
+        let mode = self.mode_of_new_file(how.mode);
         let new = rustix::fs::openat2(
             &at.parent,
             at.name.as_c_str(),

@@ -39,6 +39,10 @@ pub enum Reason {
     Busy,
     /// The owner of a file cannot be changed.
     Owner,
+    /// Larger than the user may make files.
+    OverMaximum,
+    /// A name that the user may not make.
+    DeniedName,
     /// Past what the filesystem can hold in one file.
     TooLarge,
     /// Not possible on this filesystem or kernel.
@@ -89,6 +93,8 @@ impl Error {
             Reason::CrossDevice => "this lies in another granted directory: copy it and remove the original",
             Reason::Busy => "in use, or granted to you as a whole",
             Reason::Owner => "the owner of files here is always the account",
+            Reason::OverMaximum => "larger than you may make a file here: ask the server's operator for more",
+            Reason::DeniedName => "files of this name may not be made or written here: choose another name",
             Reason::TooLarge => "larger than a file can be here",
             Reason::Unsupported => "not possible on this server's filesystem",
             Reason::Invalid => "the request makes no sense for this file",

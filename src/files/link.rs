@@ -24,6 +24,7 @@ impl Root {
     pub fn make_link(&self, target: &[u8], path: &[u8]) -> Result<(), Error> {
         let at = self.at(path)?;
         self.check_takes_links(&at.parent)?;
+        self.check_name(at.name.to_bytes())?;
         Ok(rustix::fs::symlinkat(target, &at.parent, at.name.as_c_str())?)
     }
 

@@ -20,6 +20,7 @@ mod mark;
 mod open;
 mod overlay;
 mod parts;
+mod policy;
 #[cfg(test)]
 mod race;
 mod remove;
@@ -35,7 +36,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use self::overlay::Overlay;
-use crate::domain::{HomePath, Layout};
+use crate::domain::{HomePath, Layout, UploadPolicy};
 
 pub use attributes::{Attributes, Change};
 pub use error::{Error, Reason};
@@ -48,6 +49,7 @@ pub use space::Space;
 pub struct Root {
     directory: Dir,
     overlay: Arc<Overlay>,
+    policy: Arc<UploadPolicy>,
 }
 
 /// What a session is told of its view.
@@ -77,14 +79,23 @@ impl Root {
         Ok(root)
     }
 
+    /// The same under what a user's policy asks of uploads.
+    pub fn under(self, policy: &UploadPolicy) -> Root {
+        Root { policy: Arc::new(policy.clone()), ..self }
+    }
+
     /// Takes over a directory descriptor.
     pub fn from_fd(directory: OwnedFd) -> Root {
-        Root { directory: Dir::from_std_file(directory.into()), overlay: Arc::default() }
+        Root { directory: Dir::from_std_file(directory.into()), overlay: Arc::default(), policy: Arc::default() }
     }
 
     /// The same root once more. What one has put into a drop box is the other's too.
     pub fn try_clone(&self) -> Result<Root, Error> {
-        Ok(Root { directory: self.directory.try_clone()?, overlay: Arc::clone(&self.overlay) })
+        Ok(Root {
+            directory: self.directory.try_clone()?,
+            overlay: Arc::clone(&self.overlay),
+            policy: Arc::clone(&self.policy),
+        })
     }
 }
 

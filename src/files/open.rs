@@ -1,11 +1,14 @@
 //! Opening files, and what is done with an open one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::policy::check_size;
 use super::{Error, Reason, Root};
+use crate::domain::UploadPolicy;
 use crate::sys;
 
 /// What an open file is for.
@@ -65,46 +68,70 @@ impl Opening {
 #[derive(Debug)]
 pub struct File {
     fd: OwnedFd,
+    policy: Arc<UploadPolicy>,
+    appends: bool,
 }
 
 impl Root {
     /// Opens a regular file. A pipe, socket or device is refused and never waited for.
     pub fn open_file(&self, path: &[u8], how: &Opening) -> Result<File, Error> {
+        let writes = how.access != Access::Read || how.truncate || how.creation != Creation::Never;
         if let Some(boxes) = &self.overlay.drop_boxes {
-            return File::regular(self.open_carefully(path, how, boxes)?);
+            if writes {
+                self.check_writable_name(path)?;
+            }
+            let opened = self.open_carefully(path, how, boxes)?;
+            if writes {
+                self.check_opened(&opened, path)?;
+            }
+            return File::regular(opened, how, &self.policy);
         }
-        let creation = match how.creation {
+        if let Some(at) = (writes && self.minds_names()).then(|| self.at_end(path)).transpose()?.flatten() {
+            self.check_name(at.name.to_bytes())?;
+            return File::regular(self.open_at(&at, how.flags(), self.mode_for(how))?, how, &self.policy);
+        }
+        File::regular(self.follow(path, how.flags(), self.mode_for(how))?, how, &self.policy)
+    }
+
+    /// Permissions for what an opening may make. openat2 refuses them when nothing can be made.
+    fn mode_for(&self, how: &Opening) -> Mode {
+        if how.creation == Creation::Never { Mode::empty() } else { self.mode_of_new_file(how.mode) }
+    }
+}
+
+impl Opening {
+    fn flags(&self) -> OFlags {
+        let creation = match self.creation {
             Creation::Never => OFlags::empty(),
             Creation::IfMissing => OFlags::CREATE,
             Creation::Always => OFlags::CREATE | OFlags::EXCL,
         };
-        let mut flags = how.access.flags() | how.append_flag() | creation | OFlags::NONBLOCK | OFlags::NOCTTY;
-        flags.set(OFlags::TRUNC, how.truncate);
-        // openat2 refuses a mode when nothing can be made.
-        let mode = if how.creation == Creation::Never { 0 } else { how.mode & 0o777 };
-        File::regular(self.follow(path, flags, Mode::from_raw_mode(mode))?)
+        let mut flags = self.access.flags() | self.append_flag() | creation | OFlags::NONBLOCK | OFlags::NOCTTY;
+        flags.set(OFlags::TRUNC, self.truncate);
+        flags
     }
 }
 
 impl File {
-    fn regular(fd: OwnedFd) -> Result<File, Error> {
+    fn regular(fd: OwnedFd, how: &Opening, policy: &Arc<UploadPolicy>) -> Result<File, Error> {
         match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
-            FileType::RegularFile => Ok(File { fd }),
+            FileType::RegularFile => Ok(File { fd, policy: Arc::clone(policy), appends: how.append }),
             FileType::Directory => Err(Error::new(Reason::IsDirectory)),
             _ => Err(Error::new(Reason::NotRegular)),
         }
     }
 
-    pub(super) fn regular_or_directory(fd: OwnedFd) -> Result<File, Error> {
+    pub(super) fn regular_or_directory(fd: OwnedFd, policy: &Arc<UploadPolicy>) -> Result<File, Error> {
         match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
-            FileType::RegularFile | FileType::Directory => Ok(File { fd }),
+            FileType::RegularFile | FileType::Directory => Ok(File { fd, policy: Arc::clone(policy), appends: false }),
             _ => Err(Error::new(Reason::NotRegular)),
         }
     }
 
     /// One more descriptor of the same open file.
     pub fn duplicate(&self) -> Result<File, Error> {
-        Ok(File { fd: rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)? })
+        let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)?;
+        Ok(File { fd, policy: Arc::clone(&self.policy), appends: self.appends })
     }
 
     /// Reads into the spare room of `buffer` behind what it holds, at most `most` bytes; says how many came. None at
@@ -113,8 +140,23 @@ impl File {
         Ok(rustix::io::retry_on_intr(|| sys::append_at(&self.fd, offset, buffer, most))?)
     }
 
+    /// What the user's policy asks.
+    pub(super) fn policy(&self) -> &UploadPolicy {
+        &self.policy
+    }
+
+    /// Fails if something written at `offset` would lie beyond the largest size there may be.
+    fn check_end(&self, offset: u64, length: u64) -> Result<(), Error> {
+        if self.policy.max_file_size.is_none() || length == 0 {
+            return Ok(());
+        }
+        let start = if self.appends { self.stat()?.size } else { offset };
+        check_size(&self.policy, start.saturating_add(length))
+    }
+
     /// Writes all of `data`.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.check_end(offset, data.len() as u64)?;
         let (mut at, mut rest) = (offset, data);
         while !rest.is_empty() {
             let done = match rustix::io::pwrite(&self.fd, rest, at) {
@@ -136,6 +178,10 @@ impl File {
 
     /// Copies inside the server: at most `length` bytes, or up to the end for 0. The filesystem may share the blocks.
     pub fn copy_to(&self, from: u64, length: u64, to: &File, at: u64) -> Result<u64, Error> {
+        if self.policy.max_file_size.is_some() {
+            let there = self.stat()?.size.saturating_sub(from);
+            to.check_end(at, if length == 0 { there } else { there.min(length) })?;
+        }
         let (mut source, mut target, mut copied) = (from, at, 0_u64);
         loop {
             let left = if length == 0 { u64::MAX } else { length - copied };

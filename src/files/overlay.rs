@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
+use rustix::fs::AtFlags;
+
 use super::drop_box::DropBoxes;
 use super::parts::Parts;
-use super::resolve::Last;
+use super::resolve::{At, Last};
 use super::{Error, Reason, Root, View};
 use crate::domain::{HomePath, Layout, Mode, Placed};
 
@@ -58,6 +60,15 @@ impl Overlay {
     /// Whether a file is one that covers what is hidden.
     pub(super) fn is_cover(&self, device: u64) -> bool {
         self.cover == Some(device)
+    }
+
+    /// Whether a name is one of something hidden.
+    pub(super) fn hides(&self, at: &At) -> Result<bool, Error> {
+        if !self.hides_something() {
+            return Ok(false);
+        }
+        let stat = rustix::fs::statat(&at.parent, at.name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(self.is_cover(stat.st_dev))
     }
 
     /// Fails for what covers something hidden: there is nothing by that name.

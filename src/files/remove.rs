@@ -1,14 +1,19 @@
 //! Making directories, and removing what is there. None of it follows a link.
 
-use rustix::fs::{AtFlags, Mode};
+use rustix::fs::AtFlags;
 
 use super::{Error, Root};
 
 impl Root {
-    /// Makes a directory; of the mode only the bits of 0777 count.
+    /// Makes a directory; of the mode only the bits of 0777 count, and none if the policy has one.
     pub fn make_directory(&self, path: &[u8], mode: u32) -> Result<(), Error> {
         let at = self.at(path)?;
-        rustix::fs::mkdirat(&at.parent, at.name.as_c_str(), Mode::from_raw_mode(mode & 0o777))?;
+        self.check_name(at.name.to_bytes())?;
+        let (mode, with_set_gid) = self.mode_of_new_directory(mode);
+        rustix::fs::mkdirat(&at.parent, at.name.as_c_str(), mode)?;
+        if with_set_gid {
+            self.add_set_gid(&at)?;
+        }
         self.note_own(&at)
     }
 

@@ -11,6 +11,7 @@ impl Root {
     pub fn rename_new(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         let (from, to) = (self.at_shown(from)?, self.at(to)?);
         self.check_own_name(&from)?;
+        self.check_name(to.name.to_bytes())?;
         rename_to_new(&from, &to)?;
         self.note_own(&to)
     }
@@ -19,6 +20,7 @@ impl Root {
     pub fn rename_over(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         let (from, to) = (self.at_shown(from)?, self.at(to)?);
         self.check_own_name(&from)?;
+        self.check_name(to.name.to_bytes())?;
         if self.keeps(&to)? {
             rename_to_new(&from, &to)?;
         } else {
@@ -27,11 +29,13 @@ impl Root {
         self.note_own(&to)
     }
 
-    /// Gives a file one more name.
+    /// Gives a file one more name. Neither that nor the one it has may be denied: by the other it could be written.
     pub fn hard_link(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         let (from, to) = (self.at_shown(from)?, self.at(to)?);
         self.check_takes_links(&from.parent)?;
         self.check_takes_links(&to.parent)?;
+        self.check_name(from.name.to_bytes())?;
+        self.check_name(to.name.to_bytes())?;
         let (old, new) = (from.name.as_c_str(), to.name.as_c_str());
         Ok(rustix::fs::linkat(&from.parent, old, &to.parent, new, AtFlags::empty())?)
     }

@@ -114,7 +114,7 @@ impl Client {
         }
         let Granted { home, layout, cover, user, .. } = granted;
         let view = files::View { home, layout, cover: *cover, login: user.as_str() };
-        let root = Root::open_view(&self.view, &view)?;
+        let root = Root::open_view(&self.view, &view)?.under(&granted.uploads);
         self.root.get_or_init(|| root).try_clone()
     }
 

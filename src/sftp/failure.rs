@@ -58,7 +58,9 @@ impl Failure {
 fn code(reason: Reason) -> Status {
     match reason {
         Reason::NotFound | Reason::NotDirectory | Reason::Loop => Status::NoSuchFile,
-        Reason::Permission | Reason::ReadOnly | Reason::UploadOnly | Reason::Owner => Status::PermissionDenied,
+        Reason::Permission | Reason::ReadOnly | Reason::UploadOnly | Reason::Owner | Reason::DeniedName => {
+            Status::PermissionDenied
+        }
         Reason::NameTooLong | Reason::BadName | Reason::Invalid => Status::BadMessage,
         _ => Status::Failure,
     }

@@ -14,5 +14,6 @@ mod faults;
 mod first_run;
 mod login;
 mod transfer;
+mod uploads;
 mod views;
 mod weakened;
