@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, FileType, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::open::File;
+use super::open::{Access, Creation, File, Opening};
 use super::policy::{check_size, permissions};
 use super::resolve::Last;
 use super::{Error, Reason, Root};
@@ -54,6 +54,10 @@ impl From<rustix::fs::Stat> for Attributes {
 /// An id that stands for the one a file has.
 const UNCHANGED: u32 = u32::MAX;
 
+/// How a file is opened whose size changes.
+const TO_RESIZE: Opening =
+    Opening { access: Access::Write, creation: Creation::Never, truncate: false, append: false, mode: 0 };
+
 /// What is to be changed. Absent parts stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
@@ -91,10 +95,7 @@ impl Root {
         let target = self.stand_in(path, Last::Followed)?;
         self.check_own(path, &target)?;
         if let Some(size) = change.size {
-            self.check_writable_name(path)?;
-            let file = self.open_to_change(path, OFlags::WRONLY)?;
-            self.check_opened(&file, path)?;
-            file.truncate(size)?;
+            self.open_file(path, &TO_RESIZE)?.truncate(size)?;
         }
         self.apply(path, &target, change)
     }
@@ -133,7 +134,7 @@ impl Root {
     }
 
     fn open_to_change(&self, path: &[u8], flags: OFlags) -> Result<File, Error> {
-        let fd = self.follow(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())?;
+        let fd = self.open_shown(path, Last::Followed, flags | OFlags::NONBLOCK | OFlags::NOCTTY)?;
         self.check_own(path, &fd)?;
         File::regular_or_directory(fd, &self.policy)
     }
@@ -148,7 +149,7 @@ impl File {
     /// Changes the open file.
     pub fn change(&self, change: &Change) -> Result<(), Error> {
         if let Some(size) = change.size {
-            self.truncate(size)?;
+            self.truncate(size).inspect_err(|_| self.note_failure())?;
         }
         check_owner(self, change)?;
         if let Some(mode) = change.mode {

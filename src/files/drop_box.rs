@@ -79,7 +79,7 @@ impl DropBoxes {
     }
 
     /// Whether a file or directory lies in a drop box.
-    fn holds(&self, file: impl AsFd) -> Result<bool, Error> {
+    pub(super) fn holds(&self, file: impl AsFd) -> Result<bool, Error> {
         Ok(self.mounts.contains(&look_at(file)?.mount))
     }
 

@@ -39,6 +39,10 @@ pub enum Reason {
     Busy,
     /// The owner of a file cannot be changed.
     Owner,
+    /// An upload that had failed before it was whole.
+    Unfinished,
+    /// An upload that was cleared away or gone on with from elsewhere.
+    Superseded,
     /// Larger than the user may make files.
     OverMaximum,
     /// A name that the user may not make.
@@ -93,6 +97,8 @@ impl Error {
             Reason::CrossDevice => "this lies in another granted directory: copy it and remove the original",
             Reason::Busy => "in use, or granted to you as a whole",
             Reason::Owner => "the owner of files here is always the account",
+            Reason::Unfinished => "the upload had failed and is not put in place: what was there before still is",
+            Reason::Superseded => "another upload of this file has taken the place of this one",
             Reason::OverMaximum => "larger than you may make a file here: ask the server's operator for more",
             Reason::DeniedName => "files of this name may not be made or written here: choose another name",
             Reason::TooLarge => "larger than a file can be here",

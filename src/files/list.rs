@@ -6,11 +6,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RawDir};
+use rustix::fs::{AtFlags, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
+use super::atomic::shown_as;
 use super::overlay::Overlay;
+use super::partial;
 use super::resolve::c_string;
+use super::unfinished::Unfinished;
 use super::{Attributes, Error, Reason, Root};
 
 /// What the kernel may put into one part: some 30 names of 255 bytes, or 340 of one.
@@ -24,6 +27,8 @@ const KNOWN_PART: usize = 128;
 pub struct Listing {
     fd: OwnedFd,
     overlay: Arc<Overlay>,
+    /// Uploads of this connection that show when they are whole; `None` where they are written in place.
+    unfinished: Option<Arc<Unfinished>>,
     /// The names to come, where they are not read from the directory itself.
     known: Option<std::collections::btree_set::IntoIter<Vec<u8>>>,
 }
@@ -58,7 +63,12 @@ impl Root {
             names.extend([b".".to_vec(), b"..".to_vec()]);
             names.into_iter()
         };
-        Ok(Listing { fd, overlay: Arc::clone(&self.overlay), known: known.map(with_dots) })
+        Ok(Listing {
+            fd,
+            overlay: Arc::clone(&self.overlay),
+            unfinished: self.is_atomic().then(|| Arc::clone(&self.unfinished)),
+            known: known.map(with_dots),
+        })
     }
 
     fn known_names(&self, directory: impl AsFd) -> Result<Option<BTreeSet<Vec<u8>>>, Error> {
@@ -84,7 +94,11 @@ impl Listing {
             while let Some(entry) = names.next() {
                 seen = true;
                 let entry = entry?;
-                entries.extend(look(&self.fd, &self.overlay, entry.file_name())?);
+                let found = look(&self.fd, &self.overlay, entry.file_name())?;
+                entries.extend(match found {
+                    Some(found) => self.as_uploaded(found)?,
+                    None => None,
+                });
                 if names.is_buffer_empty() {
                     break;
                 }
@@ -94,6 +108,26 @@ impl Listing {
                 return Ok(entries);
             }
         }
+    }
+
+    /// An entry as this connection sees it while files are being uploaded.
+    fn as_uploaded(&self, mut entry: Found) -> Result<Option<Entry>, Error> {
+        if partial::is_partial(&entry.name) {
+            let shown = shown_as(&self.fd, &entry.name, &entry.stat);
+            let name = shown.filter(|_| self.unfinished.is_some());
+            return Ok(name.map(|name| Entry { name, attributes: entry.stat.into() }));
+        }
+        if let Some(unfinished) = self.unfinished.as_ref().filter(|unfinished| !unfinished.is_empty())
+            && let Some(upload) = unfinished.find(&self.fd, &c_string(&entry.name)?)?
+        {
+            let partial = upload.partial();
+            match rustix::fs::statat(&partial.parent, &partial.name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => entry.stat = stat,
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(Some(entry.into()))
     }
 
     /// Attributes of the directory itself.
@@ -112,7 +146,7 @@ fn next_known(
         let mut seen = false;
         for name in names.by_ref().take(KNOWN_PART) {
             seen = true;
-            entries.extend(look(directory, overlay, &c_string(&name)?)?);
+            entries.extend(look(directory, overlay, &c_string(&name)?)?.map(Entry::from));
         }
         if !seen {
             break;
@@ -121,12 +155,24 @@ fn next_known(
     Ok(entries)
 }
 
-fn look(directory: &OwnedFd, overlay: &Overlay, name: &CStr) -> Result<Option<Entry>, Error> {
+/// A name and what is known of it.
+struct Found {
+    name: Vec<u8>,
+    stat: Stat,
+}
+
+impl From<Found> for Entry {
+    fn from(found: Found) -> Entry {
+        Entry { name: found.name, attributes: found.stat.into() }
+    }
+}
+
+fn look(directory: &OwnedFd, overlay: &Overlay, name: &CStr) -> Result<Option<Found>, Error> {
     // The root's `..` is the root; what lies above it is nobody's business.
     let looked_at = if name == c".." { c"." } else { name };
     match rustix::fs::statat(directory, looked_at, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
         Ok(stat) if overlay.is_cover(stat.st_dev) => Ok(None),
-        Ok(stat) => Ok(Some(Entry { name: name.to_bytes().to_vec(), attributes: stat.into() })),
+        Ok(stat) => Ok(Some(Found { name: name.to_bytes().to_vec(), stat })),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno.into()),
     }

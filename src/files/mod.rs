@@ -11,6 +11,7 @@
 //! Only where that finds nothing, and a link on the way says a path of the host that the view shows elsewhere, the path is
 //! written anew and given to the kernel a second time ([`link`]).
 
+mod atomic;
 mod attributes;
 mod drop_box;
 mod error;
@@ -19,6 +20,7 @@ mod list;
 mod mark;
 mod open;
 mod overlay;
+mod partial;
 mod parts;
 mod policy;
 #[cfg(test)]
@@ -27,6 +29,7 @@ mod remove;
 mod rename;
 mod resolve;
 mod space;
+mod unfinished;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -36,6 +39,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{CWD, Mode, OFlags};
 
 use self::overlay::Overlay;
+use self::unfinished::Unfinished;
 use crate::domain::{HomePath, Layout, UploadPolicy};
 
 pub use attributes::{Attributes, Change};
@@ -50,6 +54,7 @@ pub struct Root {
     directory: Dir,
     overlay: Arc<Overlay>,
     policy: Arc<UploadPolicy>,
+    unfinished: Arc<Unfinished>,
 }
 
 /// What a session is told of its view.
@@ -86,7 +91,12 @@ impl Root {
 
     /// Takes over a directory descriptor.
     pub fn from_fd(directory: OwnedFd) -> Root {
-        Root { directory: Dir::from_std_file(directory.into()), overlay: Arc::default(), policy: Arc::default() }
+        Root {
+            directory: Dir::from_std_file(directory.into()),
+            overlay: Arc::default(),
+            policy: Arc::default(),
+            unfinished: Arc::default(),
+        }
     }
 
     /// The same root once more. What one has put into a drop box is the other's too.
@@ -95,6 +105,7 @@ impl Root {
             directory: self.directory.try_clone()?,
             overlay: Arc::clone(&self.overlay),
             policy: Arc::clone(&self.policy),
+            unfinished: Arc::clone(&self.unfinished),
         })
     }
 }

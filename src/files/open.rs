@@ -7,6 +7,8 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::policy::check_size;
+use super::resolve::{At, Last, Split, split};
+use super::unfinished::Ticket;
 use super::{Error, Reason, Root};
 use crate::domain::UploadPolicy;
 use crate::sys;
@@ -70,6 +72,8 @@ pub struct File {
     fd: OwnedFd,
     policy: Arc<UploadPolicy>,
     appends: bool,
+    /// It does not have its name yet.
+    upload: Option<Ticket>,
 }
 
 impl Root {
@@ -86,21 +90,46 @@ impl Root {
             }
             return File::regular(opened, how, &self.policy);
         }
-        if let Some(at) = (writes && self.minds_names()).then(|| self.at_end(path)).transpose()?.flatten() {
-            self.check_name(at.name.to_bytes())?;
-            return File::regular(self.open_at(&at, how.flags(), self.mode_for(how))?, how, &self.policy);
+        if !writes && self.is_atomic() {
+            return File::regular(self.open_shown(path, Last::Followed, how.flags())?, how, &self.policy);
+        }
+        if writes && (self.minds_names() || self.is_atomic()) && leads_to_name(path) {
+            return match self.open_named(self.at(path)?, how) {
+                Err(error) if error.reason == Reason::Loop => {
+                    let real = self.real_path(path)?;
+                    if leads_to_name(&real) { self.open_named(self.at(&real)?, how) } else { Err(error) }
+                }
+                opened => opened,
+            };
         }
         File::regular(self.follow(path, how.flags(), self.mode_for(how))?, how, &self.policy)
     }
 
+    /// Opens a name for writing and follows no link, so that the name that was looked at is the name that is written.
+    fn open_named(&self, at: At, how: &Opening) -> Result<File, Error> {
+        self.check_name(at.name.to_bytes())?;
+        if self.is_atomic() { self.open_to_upload(at, how) } else { self.open_in_place(&at, how) }
+    }
+
+    /// Opens a name for writing where it is.
+    pub(super) fn open_in_place(&self, at: &At, how: &Opening) -> Result<File, Error> {
+        File::regular(self.open_at(at, how.flags(), self.mode_for(how))?, how, &self.policy)
+    }
+
     /// Permissions for what an opening may make. openat2 refuses them when nothing can be made.
-    fn mode_for(&self, how: &Opening) -> Mode {
+    pub(super) fn mode_for(&self, how: &Opening) -> Mode {
         if how.creation == Creation::Never { Mode::empty() } else { self.mode_of_new_file(how.mode) }
     }
 }
 
+/// Whether the last component of a path may be a file.
+fn leads_to_name(path: &[u8]) -> bool {
+    !path.ends_with(b"/") && matches!(split(path), Split::Named(..))
+}
+
 impl Opening {
-    fn flags(&self) -> OFlags {
+    /// As `open(2)` has them.
+    pub(super) fn flags(&self) -> OFlags {
         let creation = match self.creation {
             Creation::Never => OFlags::empty(),
             Creation::IfMissing => OFlags::CREATE,
@@ -113,9 +142,9 @@ impl Opening {
 }
 
 impl File {
-    fn regular(fd: OwnedFd, how: &Opening, policy: &Arc<UploadPolicy>) -> Result<File, Error> {
+    pub(super) fn regular(fd: OwnedFd, how: &Opening, policy: &Arc<UploadPolicy>) -> Result<File, Error> {
         match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
-            FileType::RegularFile => Ok(File { fd, policy: Arc::clone(policy), appends: how.append }),
+            FileType::RegularFile => Ok(File { fd, policy: Arc::clone(policy), appends: how.append, upload: None }),
             FileType::Directory => Err(Error::new(Reason::IsDirectory)),
             _ => Err(Error::new(Reason::NotRegular)),
         }
@@ -123,7 +152,9 @@ impl File {
 
     pub(super) fn regular_or_directory(fd: OwnedFd, policy: &Arc<UploadPolicy>) -> Result<File, Error> {
         match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
-            FileType::RegularFile | FileType::Directory => Ok(File { fd, policy: Arc::clone(policy), appends: false }),
+            FileType::RegularFile | FileType::Directory => {
+                Ok(File { fd, policy: Arc::clone(policy), appends: false, upload: None })
+            }
             _ => Err(Error::new(Reason::NotRegular)),
         }
     }
@@ -131,7 +162,24 @@ impl File {
     /// One more descriptor of the same open file.
     pub fn duplicate(&self) -> Result<File, Error> {
         let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)?;
-        Ok(File { fd, policy: Arc::clone(&self.policy), appends: self.appends })
+        Ok(File { fd, policy: Arc::clone(&self.policy), appends: self.appends, upload: None })
+    }
+
+    /// The same as part of an upload.
+    pub(super) fn uploading(self, ticket: Ticket) -> File {
+        File { upload: Some(ticket), ..self }
+    }
+
+    /// Something was not written: an upload is not to be put in place.
+    pub(super) fn note_failure(&self) {
+        if let Some(upload) = &self.upload {
+            upload.note_failure();
+        }
+    }
+
+    /// Closes it. An upload that is whole by this gets its name; one that is dropped instead was cut off.
+    pub fn close(self) -> Result<(), Error> {
+        self.upload.map_or(Ok(()), Ticket::close)
     }
 
     /// Reads into the spare room of `buffer` behind what it holds, at most `most` bytes; says how many came. None at
@@ -156,6 +204,10 @@ impl File {
 
     /// Writes all of `data`.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.write_all(offset, data).inspect_err(|_| self.note_failure())
+    }
+
+    fn write_all(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.check_end(offset, data.len() as u64)?;
         let (mut at, mut rest) = (offset, data);
         while !rest.is_empty() {
@@ -171,13 +223,18 @@ impl File {
         Ok(())
     }
 
-    /// Returns when the content is on disk.
+    /// Returns when the content is on disk, and under its name: who syncs wants to find it there after a crash.
     pub fn sync(&self) -> Result<(), Error> {
-        Ok(rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.fd))?)
+        rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.fd))?;
+        self.upload.as_ref().map_or(Ok(()), |upload| upload.sync(&self.fd))
     }
 
     /// Copies inside the server: at most `length` bytes, or up to the end for 0. The filesystem may share the blocks.
     pub fn copy_to(&self, from: u64, length: u64, to: &File, at: u64) -> Result<u64, Error> {
+        self.copy_all(from, length, to, at).inspect_err(|_| to.note_failure())
+    }
+
+    fn copy_all(&self, from: u64, length: u64, to: &File, at: u64) -> Result<u64, Error> {
         if self.policy.max_file_size.is_some() {
             let there = self.stat()?.size.saturating_sub(from);
             to.check_end(at, if length == 0 { there } else { there.min(length) })?;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::partial;
 use super::resolve::{At, Split, split};
 use super::{Error, Reason, Root};
 use crate::domain::{ByteCount, UploadPolicy};
@@ -35,7 +36,8 @@ pub(super) fn check_size(policy: &UploadPolicy, size: u64) -> Result<(), Error> 
 impl Root {
     /// Fails for a name that nothing may have.
     pub(super) fn check_name(&self, name: &[u8]) -> Result<(), Error> {
-        if self.policy.deny_names.matches(name) { Err(Error::new(Reason::DeniedName)) } else { Ok(()) }
+        let is_denied = self.policy.deny_names.matches(name) || partial::is_partial(name);
+        if is_denied { Err(Error::new(Reason::DeniedName)) } else { Ok(()) }
     }
 
     /// Permissions of a new file for which a client asked for `asked`.
@@ -89,8 +91,19 @@ impl Root {
 
     /// Opens a name in a directory and never a link.
     pub(super) fn open_at(&self, at: &At, flags: OFlags, mode: Mode) -> Result<OwnedFd, Error> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        self.open_at_with(at, flags, mode, ResolveFlags::empty())
+    }
+
+    /// The same, with one more rule about what may be found there.
+    pub(super) fn open_at_with(
+        &self,
+        at: &At,
+        flags: OFlags,
+        mode: Mode,
+        rule: ResolveFlags,
+    ) -> Result<OwnedFd, Error> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | rule;
         let opened =
             rustix::io::retry_on_intr(|| rustix::fs::openat2(&at.parent, at.name.as_c_str(), flags, mode, how));
         match opened {

@@ -11,6 +11,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{Access, Change, Creation, Error, Opening, Root};
+use crate::domain::{UploadPolicy, Uploads};
 
 /// Rounds of all operations; enough for thousands of exchanges.
 const ROUNDS: u32 = 10_000;
@@ -89,7 +90,9 @@ fn one_round(root: &Root, outside: u64) {
         refused_or_done(root.change_link(name, &changes));
     }
     refused_or_done(root.change(b"swap/dir", &Change { mode: Some(0o755), ..Change::default() }));
-    refused_or_done(root.open_file(b"swap/new", &WRITE).and_then(|file| file.write_at(0, b"x")));
+    refused_or_done(
+        root.open_file(b"swap/new", &WRITE).and_then(|file| file.write_at(0, b"x").and_then(|()| file.close())),
+    );
     refused_or_done(root.make_directory(b"swap/made", 0o700));
     refused_or_done(root.remove_directory(b"swap/made"));
     refused_or_done(root.make_link(b"anywhere", b"swap/link"));
@@ -107,11 +110,21 @@ fn one_round(root: &Root, outside: u64) {
 
 #[test]
 fn a_swapped_symlink_does_not_lead_to_the_neighbour() {
+    hold_under(&UploadPolicy::default());
+}
+
+#[test]
+fn nor_does_it_when_names_matter_and_uploads_show_when_they_are_whole() {
+    let deny_names = "*.php".parse().expect("a pattern");
+    hold_under(&UploadPolicy { uploads: Uploads::Atomic, deny_names, ..UploadPolicy::default() });
+}
+
+fn hold_under(policy: &UploadPolicy) {
     use std::os::unix::fs::MetadataExt;
     let base = tempfile::tempdir().expect("a temporary directory");
     let base = base.path();
     lay_out(base);
-    let root = Root::open(&base.join("root")).expect("the root");
+    let root = Root::open(&base.join("root")).expect("the root").under(policy);
     let before = picture(base);
     let outside = std::fs::metadata(base.join("outside")).expect("the outside").ino();
     let done = AtomicBool::new(false);

@@ -1,6 +1,7 @@
 //! Making directories, and removing what is there. None of it follows a link.
 
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 use super::{Error, Root};
 
@@ -19,15 +20,20 @@ impl Root {
 
     /// Removes a file or a link.
     pub fn remove_file(&self, path: &[u8]) -> Result<(), Error> {
-        let at = self.at_shown(path)?;
+        let at = self.at_to_act(path)?;
         self.check_own_name(&at)?;
         Ok(rustix::fs::unlinkat(&at.parent, at.name.as_c_str(), AtFlags::empty())?)
     }
 
-    /// Removes an empty directory.
+    /// Removes an empty directory. What was left behind in it by uploads that were cut off is no content.
     pub fn remove_directory(&self, path: &[u8]) -> Result<(), Error> {
         let at = self.at_shown(path)?;
         self.check_own_name(&at)?;
-        Ok(rustix::fs::unlinkat(&at.parent, at.name.as_c_str(), AtFlags::REMOVEDIR)?)
+        match rustix::fs::unlinkat(&at.parent, at.name.as_c_str(), AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY) if self.clear_uploads(&at).is_ok() => {
+                Ok(rustix::fs::unlinkat(&at.parent, at.name.as_c_str(), AtFlags::REMOVEDIR)?)
+            }
+            done => Ok(done?),
+        }
     }
 }

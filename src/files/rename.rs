@@ -9,7 +9,7 @@ use super::{Error, Reason, Root};
 impl Root {
     /// Renames; what has the new name already stays, and the call fails.
     pub fn rename_new(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        let (from, to) = (self.at_shown(from)?, self.at(to)?);
+        let (from, to) = (self.at_to_act(from)?, self.at(to)?);
         self.check_own_name(&from)?;
         self.check_name(to.name.to_bytes())?;
         rename_to_new(&from, &to)?;
@@ -18,7 +18,7 @@ impl Root {
 
     /// Renames; a file that has the new name already is replaced in one step, as POSIX says.
     pub fn rename_over(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        let (from, to) = (self.at_shown(from)?, self.at(to)?);
+        let (from, to) = (self.at_to_act(from)?, self.at(to)?);
         self.check_own_name(&from)?;
         self.check_name(to.name.to_bytes())?;
         if self.keeps(&to)? {
@@ -31,7 +31,7 @@ impl Root {
 
     /// Gives a file one more name. Neither that nor the one it has may be denied: by the other it could be written.
     pub fn hard_link(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        let (from, to) = (self.at_shown(from)?, self.at(to)?);
+        let (from, to) = (self.at_to_act(from)?, self.at(to)?);
         self.check_takes_links(&from.parent)?;
         self.check_takes_links(&to.parent)?;
         self.check_name(from.name.to_bytes())?;

@@ -12,6 +12,7 @@ use super::{Error, Reason, Root};
 const TRIES: usize = 64;
 
 /// A name in the directory that it lies in.
+#[derive(Debug)]
 pub(super) struct At {
     pub(super) parent: OwnedFd,
     pub(super) name: CString,
@@ -119,11 +120,15 @@ impl Root {
     /// A descriptor that stands for what a path names, for looking at it and changing its attributes; a link as last
     /// component is not followed.
     pub(super) fn stand_in(&self, path: &[u8], last: Last) -> Result<OwnedFd, Error> {
-        let flags = match last {
-            Last::Followed => OFlags::PATH,
-            Last::NotFollowed => OFlags::PATH | OFlags::NOFOLLOW,
-        };
-        self.follow(path, flags, Mode::empty())
+        self.open_shown(path, last, OFlags::PATH)
+    }
+
+    /// As [`Root::at_shown`], for what is to get another name or lose one.
+    pub(super) fn at_to_act(&self, path: &[u8]) -> Result<At, Error> {
+        if self.is_atomic() {
+            self.settle(&self.at(path)?)?;
+        }
+        self.at_shown(path)
     }
 }
 

@@ -72,10 +72,12 @@ impl Handles {
         }
     }
 
-    /// Closes it.
+    /// Closes it. It is gone whatever comes of that.
     pub(super) fn close(&mut self, handle: &[u8]) -> Result<(), Failure> {
-        *self.place(handle)? = None;
-        Ok(())
+        match self.place(handle)?.take() {
+            Some((_, Handle::File(file))) => Ok(file.close()?),
+            _ => Ok(()),
+        }
     }
 }
 
