@@ -33,7 +33,7 @@ pub enum Reason {
     BadName,
     /// Links that lead to one another.
     Loop,
-    /// From one grant to another, which lie on different mounts.
+    /// From one grant to another, which lie on different mounts, or from one disk or project quota to another.
     CrossDevice,
     /// In use, or a mount point.
     Busy,
@@ -94,7 +94,9 @@ impl Error {
             Reason::NameTooLong => "the name is too long: at most 255 bytes a name and 4095 a path",
             Reason::BadName => "no file can have this name",
             Reason::Loop => "too many symbolic links lead to one another",
-            Reason::CrossDevice => "this lies in another granted directory: copy it and remove the original",
+            Reason::CrossDevice => {
+                "this lies in another granted directory, disk or quota: copy it and remove the original"
+            }
             Reason::Busy => "in use, or granted to you as a whole",
             Reason::Owner => "the owner of files here is always the account",
             Reason::Unfinished => "the upload had failed and is not put in place: what was there before still is",

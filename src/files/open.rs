@@ -178,8 +178,14 @@ impl File {
     }
 
     /// Closes it. An upload that is whole by this gets its name; one that is dropped instead was cut off.
+    ///
+    /// Network filesystems may say only now that what was written finds no room.
     pub fn close(self) -> Result<(), Error> {
-        self.upload.map_or(Ok(()), Ticket::close)
+        let Some(upload) = self.upload else { return flush(self.fd) };
+        // The file stays open until it has its name: so long nothing else can be taken for it.
+        let second = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)?;
+        flush(second).inspect_err(|_| upload.note_failure())?;
+        upload.close()
     }
 
     /// Reads into the spare room of `buffer` behind what it holds, at most `most` bytes; says how many came. None at
@@ -253,6 +259,14 @@ impl File {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+}
+
+/// Closes a descriptor and says what the filesystem says to that. It is closed in any case (close(2)).
+fn flush(fd: OwnedFd) -> Result<(), Error> {
+    match nix::unistd::close(fd) {
+        Ok(()) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(errno) => Err(Errno::from_raw_os_error(errno as i32).into()),
     }
 }
 

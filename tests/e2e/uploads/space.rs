@@ -1,0 +1,200 @@
+//! Disks that fill up, quotas that run out and power that fails: the client reads what is wrong, and what it was told is
+//! safe is safe.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::{Attributes, Identity, Login, Node, Raw, Reply, finish, open, sftp};
+
+mod as_root {
+    #[test]
+    fn a_full_disk_is_told_from_a_full_table_of_files_and_df_is_true() {
+        super::a_full_disk();
+    }
+
+    #[test]
+    fn a_used_up_quota_is_told_from_a_full_disk() {
+        super::a_used_up_quota();
+    }
+
+    #[test]
+    fn what_no_file_can_hold_is_told_so() {
+        super::too_large_for_the_filesystem();
+    }
+
+    #[test]
+    fn what_was_acknowledged_after_fsync_is_there_when_the_power_went() {
+        super::power_fails();
+    }
+}
+
+/// A filesystem of its own, unmounted when it goes.
+struct Disk {
+    at: PathBuf,
+    image: PathBuf,
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    finish(Command::new(program).args(arguments), "").ok();
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a plain path")
+}
+
+impl Disk {
+    fn tmpfs(at: &Path, options: &str) -> Disk {
+        run("mount", &["-t", "tmpfs", "-o", options, "tmpfs", text(at)]);
+        Disk { at: at.to_owned(), image: PathBuf::new() }
+    }
+
+    fn image(at: &Path, megabytes: u64, make: &[&str]) -> Disk {
+        let image = at.with_extension("img");
+        fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).expect("an image");
+        let (program, options) = make.split_first().expect("a program");
+        run(program, &[options, &[text(&image)]].concat());
+        Disk::mount(image, at)
+    }
+
+    fn mount(image: PathBuf, at: &Path) -> Disk {
+        run("mount", &["-o", "loop", text(&image), text(at)]);
+        Disk { at: at.to_owned(), image }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let ended = Command::new("umount").arg("-l").arg(&self.at).status();
+        if !ended.is_ok_and(|status| status.success()) {
+            eprintln!("{} could not be unmounted", self.at.display());
+        }
+    }
+}
+
+/// A running server whose accounts lie on a disk of their own, on which `prepare` has done what it needs.
+fn on_disk(make: impl FnOnce(&Path) -> Disk, prepare: impl FnOnce(&Path)) -> (Node, Login, Disk) {
+    let mut node = Node::prepare(Identity::root());
+    let accounts = node.home("acme").parent().expect("a directory").to_owned();
+    let disk = make(&accounts);
+    fs::set_permissions(&accounts, fs::Permissions::from_mode(0o755)).expect("let others enter");
+    node.serve();
+    node.account("acme");
+    prepare(&node.home("acme"));
+    let bob = node.user("bob", "acme", &[("www/site1", "rw")]);
+    (node, bob, disk)
+}
+
+fn site(node: &Node) -> PathBuf {
+    node.home("acme").join("www/site1")
+}
+
+/// Writes megabytes until the server refuses one; what it says, and what it says to the close after that.
+fn fill(raw: &mut Raw, path: &[u8]) -> (String, Reply) {
+    let Reply::Handle(handle) = raw.open(path, open::WRITE | open::CREATE | open::TRUNCATE) else {
+        panic!("cannot open")
+    };
+    let block: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).take(200_000).collect();
+    for number in 0..1_000 {
+        if let Reply::Status(code @ 1.., sentence) = raw.write_at(&handle, number * 200_000, &block) {
+            assert_eq!(code, 4, "{sentence}");
+            return (sentence, raw.close(&handle));
+        }
+    }
+    panic!("it never fills up");
+}
+
+/// Uploads beyond what there is room for, in both ways: what was there before stays in one of them.
+fn runs_out(node: &Node, bob: &Login, sentence: &str) {
+    fs::write(node.dir().join("small"), "before").expect("a file");
+    for uploads in ["direct", "atomic"] {
+        node.admin(&["user", "set", "bob", "--uploads", uploads]);
+        finish(sftp(bob).current_dir(node.dir()), "put small small\n").ok();
+        let mut raw = Raw::connect(bob);
+        let (said, closed) = fill(&mut raw, b"/small");
+        assert!(said.contains(sentence), "{said}");
+        assert_eq!(closed.is_success(), uploads == "direct", "{closed:?}");
+        let kept = fs::read(site(node).join("small")).expect("it") == b"before";
+        assert_eq!(kept, uploads == "atomic");
+        finish(&mut sftp(bob), "rm small\n").ok();
+    }
+}
+
+fn a_full_disk() {
+    let (node, bob, disk) = on_disk(|at| Disk::tmpfs(at, "size=4m,nr_inodes=40"), |_| {});
+    let df = |bob: &Login| finish(&mut sftp(bob), "df\n").ok();
+    let said = df(&bob);
+    assert!(said.contains("4096"), "the size of the disk is not in: {said}");
+    runs_out(&node, &bob, "no space left on the server's disk");
+    let told = rustix::fs::statvfs(&disk.at).expect("the disk");
+    let free = (told.f_bavail * told.f_frsize / 1024).to_string();
+    let said = df(&bob);
+    assert!(said.contains(&free), "{free} KiB are free, which is not in: {said}");
+    let mut raw = Raw::connect(&bob);
+    let refused = (0..100).map(|n| raw.put(format!("/f{n}").as_bytes(), b"", open::WRITE | open::CREATE));
+    let Some(Reply::Status(_, sentence)) = refused.into_iter().find(|reply| !reply.is_success()) else {
+        panic!("there is always room for one more file")
+    };
+    assert!(sentence.contains("no space left"), "{sentence}");
+}
+
+fn a_used_up_quota() {
+    let limited = |home: &Path| {
+        let site = home.join("www/site1");
+        fs::remove_dir(&site).expect("an empty directory");
+        run("btrfs", &["quota", "enable", text(home)]);
+        run("btrfs", &["subvolume", "create", text(&site)]);
+        run("btrfs", &["qgroup", "limit", "2M", text(&site)]);
+        let (uid, gid) = Identity::root().account_owner();
+        chown(&site, Some(uid), Some(gid)).expect("give it to the account");
+    };
+    let (node, bob, _disk) = on_disk(|at| Disk::image(at, 256, &["mkfs.btrfs", "-q"]), limited);
+    runs_out(&node, &bob, "disk quota exceeded");
+}
+
+fn too_large_for_the_filesystem() {
+    let (node, bob, _disk) = on_disk(|at| Disk::image(at, 32, &["mkfs.ext4", "-q"]), |_| {});
+    for uploads in ["direct", "atomic"] {
+        node.admin(&["user", "set", "bob", "--uploads", uploads]);
+        let mut raw = Raw::connect(&bob);
+        assert!(raw.put(b"/a", b"x", open::WRITE | open::CREATE | open::TRUNCATE).is_success());
+        let Reply::Handle(handle) = raw.open(b"/a", open::WRITE) else { panic!("cannot open") };
+        let far = raw.write_at(&handle, 1 << 62, b"x");
+        let long = raw.setstat(b"/a", &Attributes { size: Some(1 << 62), ..Attributes::default() });
+        for refused in [far, long] {
+            match refused {
+                Reply::Status(4, sentence) => assert!(sentence.contains("larger than a file can be"), "{sentence}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+/// The image is copied while it is in use: what a machine finds after its power went. Then the copy is looked at.
+fn power_fails() {
+    let (node, bob, disk) = on_disk(|at| Disk::image(at, 64, &["mkfs.ext4", "-q"]), |_| {});
+    let after = node.dir().join("after");
+    fs::create_dir(&after).expect("a directory");
+    fs::write(node.dir().join("old"), "before").expect("a file");
+    for uploads in ["direct", "atomic"] {
+        node.admin(&["user", "set", "bob", "--uploads", uploads]);
+        finish(sftp(&bob).current_dir(node.dir()), "put old old\n").ok();
+        let mut raw = Raw::connect(&bob);
+        for name in ["old", uploads] {
+            let path = format!("/{name}");
+            let Reply::Handle(handle) = raw.open(path.as_bytes(), open::WRITE | open::CREATE | open::TRUNCATE) else {
+                panic!("cannot open")
+            };
+            assert!(raw.write_at(&handle, 0, b"acknowledged").is_success());
+            assert!(raw.extended("fsync@openssh.com", &[&handle]).is_success());
+            let image = node.dir().join(format!("{uploads}-{name}.img"));
+            fs::copy(&disk.image, &image).expect("copy the disk");
+            assert!(raw.close(&handle).is_success());
+            let found = Disk::mount(image, &after);
+            let content = fs::read(after.join("acme/www/site1").join(name)).unwrap_or_default();
+            assert_eq!(String::from_utf8_lossy(&content), "acknowledged", "{name}, {uploads}");
+            drop(found);
+        }
+    }
+}
