@@ -14,8 +14,9 @@ use crate::sys;
 /// The number at which a session finds its channel to the monitor; above it there is nothing.
 pub const LINK_FD: RawFd = 3;
 
-/// Most descriptors a session has: open files and listings, its sockets, and a few for the runtime.
-const MOST_DESCRIPTORS: u64 = 1100;
+/// Most descriptors a session has: open files and listings, the directory of each file that is not in its place yet, its
+/// sockets, and a few for the runtime.
+const MOST_DESCRIPTORS: u64 = 2100;
 /// Most memory a session may ask for, far above what its bounded queues need.
 const MOST_MEMORY: u64 = 256 * 1024 * 1024;
 /// Most address space, which bounds shared memory too; the program and its libraries take a part of it.

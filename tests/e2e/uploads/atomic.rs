@@ -19,6 +19,7 @@ as_root_and_rootless!(
     a_cut_upload_is_gone_on_with_by_the_clients_own_means,
     a_killed_session_leaves_nothing_that_shows,
     a_session_that_ends_clears_away_what_it_was_replacing,
+    as_many_files_as_announced_are_uploaded_at_once,
 );
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -159,4 +160,17 @@ fn a_session_that_ends_clears_away_what_it_was_replacing(identity: Identity) {
     node.admin(&["user", "set", "bob", "--max-file-size", "1G"]);
     assert_eq!(wait_until(PATIENCE, || partials(&site(&node)).is_empty()), Waiting::Came, "the session was ended");
     assert_eq!(fs::read(site(&node).join("a")).expect("it"), b"before");
+}
+
+/// What `limits@openssh.com` says of handles holds for uploads too, each of which has its directory open beside the file.
+fn as_many_files_as_announced_are_uploaded_at_once(identity: Identity) {
+    let (node, bob) = with_atomic_bob(identity);
+    let mut raw = Raw::connect(&bob);
+    let Reply::Extended(limits) = raw.extended("limits@openssh.com", &[]) else { panic!("no limits") };
+    let most = limits.last_chunk().map(|number| u64::from_be_bytes(*number)).expect("a number");
+    let handles: Vec<Vec<u8>> = (0..most).map(|n| put(&mut raw, format!("/f{n}").as_bytes(), b"x")).collect();
+    assert!(!raw.open(b"/more", PUT).is_success());
+    assert!(handles.iter().all(|handle| raw.close(handle).is_success()));
+    let names = fs::read_dir(site(&node)).expect("a directory").count();
+    assert_eq!(names as u64, most);
 }
