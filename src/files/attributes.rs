@@ -11,6 +11,9 @@ use super::resolve::Last;
 use super::{Error, Reason, Root};
 use crate::sys;
 
+/// An owner or group that stays what it is (chown(2)).
+const UNCHANGED: u32 = u32::MAX;
+
 /// Attributes of a file, directory or link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
@@ -51,9 +54,6 @@ impl From<rustix::fs::Stat> for Attributes {
     }
 }
 
-/// An id that stands for the one a file has.
-const UNCHANGED: u32 = u32::MAX;
-
 /// How a file is opened whose size changes.
 const TO_RESIZE: Opening =
     Opening { access: Access::Write, creation: Creation::Never, truncate: false, append: false, mode: 0 };
@@ -63,10 +63,8 @@ const TO_RESIZE: Opening =
 pub struct Change {
     /// Cut or extend to this many bytes.
     pub size: Option<u64>,
-    /// Owner and group; only those it has already, or the ones in [`Change::own`], are taken.
+    /// Owner and group; only those it has already are taken.
     pub owner: Option<(u32, u32)>,
-    /// The ids that stand for the account here.
-    pub own: (u32, u32),
     /// Permissions; only the bits of 0777 count, and none where the policy forces others.
     pub mode: Option<u32>,
     /// Last access and last change of content, in seconds since 1970.
@@ -90,38 +88,39 @@ impl Root {
         Ok(rustix::fs::fstat(found)?.into())
     }
 
-    /// Changes what a path leads to.
+    /// Changes what a path leads to: each part by itself, in OpenSSH's order; of those that fail the last is told.
     pub fn change(&self, path: &[u8], change: &Change) -> Result<(), Error> {
         let target = self.stand_in(path, Last::Followed)?;
         self.check_own(path, &target)?;
-        if let Some(size) = change.size {
-            self.open_file(path, &TO_RESIZE)?.truncate(size)?;
-        }
-        self.apply(path, &target, change)
+        let size = match change.size {
+            Some(size) if size > i64::MAX.unsigned_abs() => Err(Error::new(Reason::Invalid)),
+            Some(size) => self.open_file(path, &TO_RESIZE).and_then(|file| file.truncate(size)),
+            None => Ok(()),
+        };
+        last([size, self.apply(path, &target, change)])
     }
 
-    /// Changes what a path names; a link is not followed. Links have no permissions of their own.
+    /// Changes what a path names; a link is not followed. Links have no permissions of their own, and sizes are not
+    /// changed this way.
     pub fn change_link(&self, path: &[u8], change: &Change) -> Result<(), Error> {
+        if change.size.is_some() {
+            return Err(Error::new(Reason::Invalid));
+        }
         let target = self.stand_in(path, Last::NotFollowed)?;
         self.check_own(path, &target)?;
         if FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) != FileType::Symlink {
-            return self.change(path, change);
+            return self.apply(path, &target, change);
         }
-        if change.size.is_some() || change.mode.is_some() {
-            return Err(Error::new(Reason::Unsupported));
-        }
-        self.apply(path, &target, change)
+        let mode = change.mode.map_or(Ok(()), |_| Err(Error::new(Reason::Unsupported)));
+        last([mode, self.apply(path, &target, &Change { mode: None, ..*change })])
     }
 
     fn apply(&self, path: &[u8], target: &OwnedFd, change: &Change) -> Result<(), Error> {
-        check_owner(target, change)?;
-        if let Some(mode) = change.mode {
-            self.set_mode(path, target, mode)?;
-        }
-        if let Some(times) = change.times {
-            rustix::fs::utimensat(target, "", &timestamps(times), AtFlags::EMPTY_PATH)?;
-        }
-        Ok(())
+        let mode = change.mode.map_or(Ok(()), |mode| self.set_mode(path, target, mode));
+        let times = change
+            .times
+            .map_or(Ok(()), |times| Ok(rustix::fs::utimensat(target, "", &timestamps(times), AtFlags::EMPTY_PATH)?));
+        last([mode, times, check_owner(target, change)])
     }
 
     fn set_mode(&self, path: &[u8], target: &OwnedFd, asked: u32) -> Result<(), Error> {
@@ -146,25 +145,17 @@ impl File {
         Ok(rustix::fs::fstat(self)?.into())
     }
 
-    /// Changes the open file.
+    /// Changes the open file: each part by itself, in OpenSSH's order; of those that fail the last is told.
     pub fn change(&self, change: &Change) -> Result<(), Error> {
-        if let Some(size) = change.size {
-            self.truncate(size).inspect_err(|_| self.note_failure())?;
-        }
-        check_owner(self, change)?;
-        if let Some(mode) = change.mode {
-            self.set_mode(mode)?;
-        }
-        if let Some(times) = change.times {
-            rustix::fs::futimens(self, &timestamps(times))?;
-        }
-        Ok(())
+        last([
+            change.size.map_or(Ok(()), |size| self.truncate(size).inspect_err(|_| self.note_failure())),
+            change.mode.map_or(Ok(()), |mode| self.set_mode(mode)),
+            change.times.map_or(Ok(()), |times| Ok(rustix::fs::futimens(self, &timestamps(times))?)),
+            check_owner(self, change),
+        ])
     }
 
     fn truncate(&self, size: u64) -> Result<(), Error> {
-        if size > i64::MAX.unsigned_abs() {
-            return Err(Error::new(Reason::TooLarge));
-        }
         // A file that was larger already may be made smaller.
         if let Err(error) = check_size(self.policy(), size)
             && self.stat()?.size < size
@@ -182,14 +173,18 @@ impl File {
     }
 }
 
+/// The last failure of several steps, all of which were taken.
+fn last<const STEPS: usize>(steps: [Result<(), Error>; STEPS]) -> Result<(), Error> {
+    steps.into_iter().rev().find(Result::is_err).unwrap_or(Ok(()))
+}
+
 /// Clients that copy owners along (`rsync -a`, WinSCP) name the one that they were shown, and sshfs names "unchanged"
 /// (chown(2)) for what it leaves alone; nobody can name another.
 fn check_owner(target: impl AsFd, change: &Change) -> Result<(), Error> {
     let Some((uid, gid)) = change.owner else { return Ok(()) };
     let stat = rustix::fs::fstat(target)?;
-    let stays = |asked: u32, own: u32, has: u32| [own, has, UNCHANGED].contains(&asked);
-    let is_own = stays(uid, change.own.0, stat.st_uid) && stays(gid, change.own.1, stat.st_gid);
-    if is_own { Ok(()) } else { Err(Error::new(Reason::Owner)) }
+    let stays = |asked: u32, has: u32| [has, UNCHANGED].contains(&asked);
+    if stays(uid, stat.st_uid) && stays(gid, stat.st_gid) { Ok(()) } else { Err(Error::new(Reason::Owner)) }
 }
 
 fn timestamps((accessed, modified): (i64, i64)) -> Timestamps {

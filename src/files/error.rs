@@ -9,6 +9,11 @@ pub enum Reason {
     NotFound,
     /// The mode or owner of a file or directory forbids it.
     Permission,
+    /// Something other than mode and owner forbids it: a directory that is to get a second name, a file that must not
+    /// change, a link to what belongs to somebody else.
+    NotPermitted,
+    /// The file was opened for the other of reading and writing.
+    NotOpenForThis,
     /// The grant is read-only.
     ReadOnly,
     /// The grant only takes uploads.
@@ -37,6 +42,12 @@ pub enum Reason {
     CrossDevice,
     /// In use, or a mount point.
     Busy,
+    /// A program that is being run.
+    Running,
+    /// As many names as one file can have, or directories as one can hold.
+    TooManyLinks,
+    /// Source and target of a copy are one.
+    SameFile,
     /// The owner of a file cannot be changed.
     Owner,
     /// An upload that had failed before it was whole.
@@ -80,6 +91,8 @@ impl Error {
         match self.reason {
             Reason::NotFound => "no such file or directory",
             Reason::Permission => "permission denied: its mode or owner does not allow this",
+            Reason::NotPermitted => "not permitted: the system does not allow this here, whatever the mode",
+            Reason::NotOpenForThis => "the file was not opened for this: open it for reading or writing as needed",
             Reason::ReadOnly => "this directory is granted read-only",
             Reason::UploadOnly => {
                 "this directory only takes new files: what is in it cannot be listed, read or changed"
@@ -98,6 +111,9 @@ impl Error {
                 "this lies in another granted directory, disk or quota: copy it and remove the original"
             }
             Reason::Busy => "in use, or granted to you as a whole",
+            Reason::Running => "this program is being run: write a new file and rename it over this one",
+            Reason::TooManyLinks => "too many links: the filesystem allows no further name or directory here",
+            Reason::SameFile => "a file cannot be copied onto itself",
             Reason::Owner => "the owner of files here is always the account",
             Reason::Unfinished => "the upload had failed and is not put in place: what was there before still is",
             Reason::Superseded => "another upload of this file has taken the place of this one",
@@ -116,7 +132,9 @@ impl From<Errno> for Error {
     fn from(errno: Errno) -> Error {
         let reason = match errno {
             Errno::NOENT => Reason::NotFound,
-            Errno::ACCESS | Errno::PERM => Reason::Permission,
+            Errno::ACCESS => Reason::Permission,
+            Errno::PERM => Reason::NotPermitted,
+            Errno::BADF => Reason::NotOpenForThis,
             Errno::ROFS => Reason::ReadOnly,
             Errno::DQUOT => Reason::Quota,
             Errno::NOSPC => Reason::NoSpace,
@@ -128,10 +146,12 @@ impl From<Errno> for Error {
             Errno::NAMETOOLONG => Reason::NameTooLong,
             Errno::LOOP => Reason::Loop,
             Errno::XDEV => Reason::CrossDevice,
-            Errno::BUSY | Errno::TXTBSY => Reason::Busy,
+            Errno::BUSY | Errno::AGAIN => Reason::Busy,
+            Errno::TXTBSY => Reason::Running,
+            Errno::MLINK => Reason::TooManyLinks,
             Errno::FBIG | Errno::OVERFLOW => Reason::TooLarge,
             Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY => Reason::Unsupported,
-            Errno::INVAL | Errno::BADF => Reason::Invalid,
+            Errno::INVAL => Reason::Invalid,
             Errno::MFILE | Errno::NFILE => Reason::TooManyOpen,
             _ => Reason::Io,
         };

@@ -1,9 +1,9 @@
 //! Symbolic links: making, reading, and finding where a path really leads.
 
-use std::collections::VecDeque;
-
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
+use super::ending::{Ending, Nameless};
 use super::resolve::{Last, Split, c_string, split};
 use super::{Error, Reason, Root};
 
@@ -22,21 +22,33 @@ struct Walked {
 impl Root {
     /// Makes a link. The target is kept as it is; where it leads is decided whenever it is followed.
     pub fn make_link(&self, target: &[u8], path: &[u8]) -> Result<(), Error> {
-        let at = self.at(path)?;
+        if target.is_empty() {
+            return Err(Errno::NOENT.into());
+        }
+        if target.len() > LONGEST {
+            return Err(Error::new(Reason::NameTooLong));
+        }
+        let at = self.named(path, Nameless::all(Errno::EXIST))?;
         self.check_takes_links(&at.parent)?;
         self.check_name(at.name.to_bytes())?;
+        at.refuse_slash(path)?;
         Ok(rustix::fs::symlinkat(target, &at.parent, at.name.as_c_str())?)
     }
 
     /// What a link says.
     pub fn read_link(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        let at = self.at_shown(path)?;
+        if Ending::of(path) == Ending::Slash {
+            // It means the directory that a link leads to, which is no link.
+            self.follow(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+            return Err(Errno::INVAL.into());
+        }
+        let at = self.named_shown(path, Nameless::all(Errno::INVAL))?;
         self.check_takes_links(&at.parent)?;
         Ok(rustix::fs::readlinkat(&at.parent, at.name.as_c_str(), Vec::new())?.into_bytes())
     }
 
-    /// The path without links and dots, from the root's `/`. As with OpenSSH the last component need not be there, the
-    /// ones before it must.
+    /// The path without links and dots, from the root's `/`. As with OpenSSH the last component need not be there, unless
+    /// a slash follows it; the ones before it must.
     ///
     /// The answer is a text and holds no promise: whoever uses it has it resolved again, by the kernel.
     pub fn real_path(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
@@ -69,23 +81,29 @@ impl Root {
             return Err(Error::new(Reason::NameTooLong));
         }
         let mut done: Vec<u8> = Vec::new();
-        let mut left: VecDeque<Vec<u8>> = components(path);
+        let mut left = path.to_vec();
         let (mut links, mut is_elsewhere) = (0, false);
-        while let Some(name) = left.pop_front() {
-            if name == b".." {
-                done.truncate(done.iter().rposition(|b| *b == b'/').unwrap_or(0));
+        while let Some((name, rest)) = first(&left) {
+            let next = match name {
+                b"" | b"." => None,
+                b".." => {
+                    done.truncate(done.iter().rposition(|b| *b == b'/').unwrap_or(0));
+                    None
+                }
+                name => Some([done.as_slice(), b"/", name].concat()),
+            };
+            let Some(next) = next else {
+                left = rest.unwrap_or_default().to_vec();
                 continue;
-            }
-            let next = [done.as_slice(), b"/", name.as_slice()].concat();
+            };
             if next.len() > LONGEST {
                 return Err(Error::new(Reason::NameTooLong));
             }
-            let is_last = left.is_empty();
-            if is_last && last == Last::NotFollowed {
+            if rest.is_none() && last == Last::NotFollowed {
                 done = next;
                 break;
             }
-            match self.link_at(&next) {
+            left = match self.link_at(&next) {
                 Ok(Some(mut target)) => {
                     links += 1;
                     if links > MOST_LINKS {
@@ -97,14 +115,18 @@ impl Root {
                             (target, is_elsewhere) = (shown, true);
                         }
                     }
-                    for name in components(&target).into_iter().rev() {
-                        left.push_front(name);
-                    }
+                    continued(target, rest)?
                 }
-                Ok(None) => done = next,
-                Err(error) if error.reason == Reason::NotFound && is_last => done = next,
+                Ok(None) => {
+                    done = next;
+                    rest.unwrap_or_default().to_vec()
+                }
+                Err(error) if error.reason == Reason::NotFound && rest.is_none() => {
+                    done = next;
+                    Vec::new()
+                }
                 Err(error) => return Err(error),
-            }
+            };
         }
         if done.is_empty() {
             done.push(b'/');
@@ -129,6 +151,18 @@ impl Root {
     }
 }
 
-fn components(path: &[u8]) -> VecDeque<Vec<u8>> {
-    path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".").map(<[u8]>::to_vec).collect()
+/// The first component, and what follows the slash behind it.
+fn first(path: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
+    if path.is_empty() {
+        return None;
+    }
+    let mut parts = path.splitn(2, |b| *b == b'/');
+    Some((parts.next().unwrap_or_default(), parts.next()))
+}
+
+/// Where a link leads, and on from there.
+fn continued(target: Vec<u8>, rest: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    let Some(rest) = rest else { return Ok(target) };
+    let left = [&target, &b"/"[..], rest].concat();
+    if left.len() > LONGEST { Err(Error::new(Reason::NameTooLong)) } else { Ok(left) }
 }

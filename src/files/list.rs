@@ -92,8 +92,13 @@ impl Listing {
             let mut entries = Vec::new();
             let mut seen = false;
             while let Some(entry) = names.next() {
+                let entry = match entry {
+                    Ok(entry) => entry,
+                    // Of a directory that was removed nothing is left to read.
+                    Err(Errno::NOENT) => break,
+                    Err(errno) => return Err(errno.into()),
+                };
                 seen = true;
-                let entry = entry?;
                 let found = look(&self.fd, &self.overlay, entry.file_name())?;
                 entries.extend(match found {
                     Some(found) => self.as_uploaded(found)?,

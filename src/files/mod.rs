@@ -14,6 +14,7 @@
 mod atomic;
 mod attributes;
 mod drop_box;
+mod ending;
 mod error;
 mod link;
 mod list;

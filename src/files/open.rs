@@ -71,6 +71,7 @@ impl Opening {
 pub struct File {
     fd: OwnedFd,
     policy: Arc<UploadPolicy>,
+    /// Whether every write goes to the end.
     appends: bool,
     /// It does not have its name yet.
     upload: Option<Ticket>,
@@ -208,25 +209,25 @@ impl File {
         check_size(&self.policy, start.saturating_add(length))
     }
 
-    /// Writes all of `data`.
+    /// Writes all of `data`. A file that appends does not look at the offset.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.write_all(offset, data).inspect_err(|_| self.note_failure())
     }
 
     fn write_all(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.check_end(offset, data.len() as u64)?;
-        let (mut at, mut rest) = (offset, data);
-        while !rest.is_empty() {
-            let done = match rustix::io::pwrite(&self.fd, rest, at) {
-                Ok(0) => return Err(Error::new(Reason::Io)),
-                Ok(done) => done,
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            };
+        let (mut at, mut rest) = (if self.appends { 0 } else { offset }, data);
+        // Of nothing, too, the kernel says whether it may be written.
+        loop {
+            let done = rustix::io::retry_on_intr(|| rustix::io::pwrite(&self.fd, rest, at))?;
             at = at.saturating_add(done as u64);
             rest = rest.get(done..).unwrap_or_default();
+            match (rest, done) {
+                ([], _) => return Ok(()),
+                (_, 0) => return Err(Error::new(Reason::Io)),
+                _ => {}
+            }
         }
-        Ok(())
     }
 
     /// Returns when the content is on disk, and under its name: who syncs wants to find it there after a crash.

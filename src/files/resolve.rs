@@ -42,7 +42,7 @@ pub(super) fn c_string(bytes: &[u8]) -> Result<CString, Error> {
 }
 
 fn is_refusal(reason: Reason) -> bool {
-    matches!(reason, Reason::Permission | Reason::ReadOnly | Reason::IsDirectory)
+    matches!(reason, Reason::Permission | Reason::NotPermitted | Reason::ReadOnly | Reason::IsDirectory)
 }
 
 impl Root {
@@ -105,16 +105,15 @@ impl Root {
         }
     }
 
-    /// As [`Root::at`], for what must be there; it is not if it is hidden.
-    pub(super) fn at_shown(&self, path: &[u8]) -> Result<At, Error> {
-        let at = self.at(path)?;
+    /// Fails for a name of something hidden: there is nothing by it.
+    pub(super) fn check_shown_name(&self, at: &At) -> Result<(), Error> {
         if self.overlay.hides_something() {
             let stat = rustix::fs::statat(&at.parent, at.name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)?;
             if self.overlay.is_cover(stat.st_dev) {
                 return Err(Error::new(Reason::NotFound));
             }
         }
-        Ok(at)
+        Ok(())
     }
 
     /// A descriptor that stands for what a path names, for looking at it and changing its attributes; a link as last
@@ -123,12 +122,12 @@ impl Root {
         self.open_shown(path, last, OFlags::PATH)
     }
 
-    /// As [`Root::at_shown`], for what is to get another name or lose one.
-    pub(super) fn at_to_act(&self, path: &[u8]) -> Result<At, Error> {
+    /// As [`Root::check_shown_name`], for what is to get another name or lose one.
+    pub(super) fn check_to_act(&self, at: &At) -> Result<(), Error> {
         if self.is_atomic() {
-            self.settle(&self.at(path)?)?;
+            self.settle(at)?;
         }
-        self.at_shown(path)
+        self.check_shown_name(at)
     }
 }
 

@@ -42,8 +42,14 @@ impl Wanted {
         Ok(wanted)
     }
 
+    /// Whether no part is there. Then, as with OpenSSH, no file is looked at either.
+    fn is_nothing(&self) -> bool {
+        self.size.is_none() && self.owner.is_none() && self.mode.is_none() && self.times.is_none()
+    }
+
     fn change(&self, settings: &Settings) -> Change {
-        Change { size: self.size, owner: self.owner, own: settings.owner_ids, mode: self.mode, times: self.times }
+        let owner = self.owner.map(|ids| settings.meant(ids));
+        Change { size: self.size, owner, mode: self.mode, times: self.times }
     }
 }
 
@@ -77,12 +83,12 @@ fn low_bits(seconds: i64) -> u32 {
 
 impl Engine {
     pub(super) fn stat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let found = self.root.stat(&self.path(reader.string()?))?;
+        let found = self.root.stat(&self.path(reader.string()?)?)?;
         self.answer_attributes(id, &found, out)
     }
 
     pub(super) fn lstat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let found = self.root.lstat(&self.path(reader.string()?))?;
+        let found = self.root.lstat(&self.path(reader.string()?)?)?;
         self.answer_attributes(id, &found, out)
     }
 
@@ -100,16 +106,24 @@ impl Engine {
     }
 
     pub(super) fn setstat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let path = self.path(reader.string()?);
-        self.root.change(&path, &Wanted::read(&mut reader)?.change(&self.settings))?;
+        let (path, wanted) = (reader.string()?, Wanted::read(&mut reader)?);
+        if !wanted.is_nothing() {
+            self.root.change(&self.path(path)?, &wanted.change(&self.settings))?;
+        }
         answer::done(out, id);
         Ok(())
     }
 
     /// `lsetstat@openssh.com`.
     pub(super) fn lsetstat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let path = self.path(reader.string()?);
-        self.root.change_link(&path, &Wanted::read(&mut reader)?.change(&self.settings))?;
+        let (path, wanted) = (reader.string()?, Wanted::read(&mut reader)?);
+        if wanted.size.is_some() {
+            // Links have none, and OpenSSH takes it for nothing else either.
+            return Err(Failure::Malformed);
+        }
+        if !wanted.is_nothing() {
+            self.root.change_link(&self.path(path)?, &wanted.change(&self.settings))?;
+        }
         answer::done(out, id);
         Ok(())
     }

@@ -14,7 +14,7 @@ const DEFAULT_MODE: u32 = 0o777;
 
 impl Engine {
     pub(super) fn opendir(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let listing = self.root.list(&self.path(reader.string()?))?;
+        let listing = self.root.list(&self.path(reader.string()?)?)?;
         let handle = self.handles.add(Handle::Directory(listing))?;
         answer::packet(out, codes::HANDLE, id, |out| put_string(out, &handle));
         Ok(())
@@ -39,7 +39,7 @@ impl Engine {
     }
 
     pub(super) fn mkdir(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let path = self.path(reader.string()?);
+        let path = self.path(reader.string()?)?;
         let mode = Wanted::read(&mut reader)?.mode.unwrap_or(DEFAULT_MODE) & !self.settings.umask;
         self.root.make_directory(&path, mode)?;
         answer::done(out, id);
@@ -47,7 +47,7 @@ impl Engine {
     }
 
     pub(super) fn rmdir(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        self.root.remove_directory(&self.path(reader.string()?))?;
+        self.root.remove_directory(&self.path(reader.string()?)?)?;
         answer::done(out, id);
         Ok(())
     }

@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::answer;
 use super::codes::{self, LONGEST_PACKET};
 use super::extended;
 use super::failure::Failure;
 use super::handles::Handles;
 use super::reader::Reader;
 use crate::domain::Timestamp;
-use crate::files::{Attributes, Root};
+use crate::files::{self, Attributes, Reason, Root};
 
 /// Most bytes of requests that wait for their answers to be read. A client that sends requests and reads no answer
 /// reaches it; one that keeps several hundred requests in flight does not.
@@ -45,6 +44,12 @@ impl Settings {
         )
     }
 
+    /// The ids that the kernel knows by those that a client sees.
+    pub(super) fn meant(&self, (uid, gid): (u32, u32)) -> (u32, u32) {
+        let meant = |id: u32, own: u32, owner: u32| if id == owner { own } else { id };
+        (meant(uid, self.own_ids.0, self.owner_ids.0), meant(gid, self.own_ids.1, self.owner_ids.1))
+    }
+
     /// Names of owner and group as a client sees them; others are shown by number.
     pub(super) fn names(&self, attributes: &Attributes) -> (Cow<'_, str>, Cow<'_, str>) {
         let (uid, gid) = self.shown(attributes);
@@ -73,12 +78,6 @@ pub enum Broken {
     /// Something other than INIT came first, or INIT came again.
     #[error("the first packet, and only the first, must be INIT")]
     Order,
-    /// A version that nobody has spoken for decades.
-    #[error("protocol version {version} is too old; version 3 is spoken here")]
-    Version {
-        /// As offered.
-        version: u32,
-    },
     /// A part of a grant that has rights of its own was exchanged.
     #[error("a directory or file that is granted to you on its own was replaced on the server; log in again")]
     Replaced,
@@ -219,8 +218,14 @@ impl Engine {
         Ok(())
     }
 
-    /// A path of the client in the view: relative ones begin at the start directory.
-    pub(super) fn path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+    /// A path of the client in the view: relative ones begin at the start directory. As with OpenSSH an empty one names
+    /// nothing, against the draft (section 6.2); only what finds out a path takes it for the start directory.
+    pub(super) fn path<'p>(&self, path: &'p [u8]) -> Result<Cow<'p, [u8]>, Failure> {
+        if path.is_empty() { Err(files::Error::new(Reason::NotFound).into()) } else { Ok(self.in_start(path)) }
+    }
+
+    /// As [`Engine::path`], where an empty path is the start directory.
+    pub(super) fn in_start<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
         if path.starts_with(b"/") || self.settings.start == b"/" {
             return Cow::Borrowed(path);
         }
@@ -235,7 +240,10 @@ impl Engine {
         let kind = reader.u8().map_err(|_| Broken::TooShort)?;
         let number = reader.u32().map_err(|_| Broken::TooShort)?;
         match (kind, self.greeted) {
-            (codes::INIT, false) => self.greet(number, out),
+            (codes::INIT, false) => {
+                self.greet(out);
+                Ok(())
+            }
             (codes::INIT, true) | (_, false) => Err(Broken::Order),
             (kind, true) if by_handle(kind) => {
                 self.answer(kind, number, reader, out);
@@ -255,22 +263,18 @@ impl Engine {
         if self.root.is_in_place() { Ok(()) } else { Err(Broken::Replaced) }
     }
 
-    /// INIT carries a version where requests have their number.
-    fn greet(&mut self, version: u32, out: &mut Vec<u8>) -> Result<(), Broken> {
-        if version < codes::OUR_VERSION {
-            return Err(Broken::Version { version });
-        }
+    /// INIT carries a version where requests have their number. Whatever it is, the answer is 3, as OpenSSH's: who cannot
+    /// speak that goes away.
+    fn greet(&mut self, out: &mut Vec<u8>) {
         self.greeted = true;
         extended::put_version(out);
-        Ok(())
     }
 
     fn answer(&mut self, kind: u8, id: u32, reader: Reader<'_>, out: &mut Vec<u8>) {
         let before = out.len();
         if let Err(failure) = self.dispatch(kind, id, reader, out) {
-            let (code, sentence) = failure.status();
             out.truncate(before);
-            answer::status(out, id, code, sentence);
+            failure.answer(id, out);
         }
     }
 

@@ -62,7 +62,7 @@ impl Engine {
     }
 
     fn statvfs(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let space = self.root.space(&self.path(reader.string()?))?;
+        let space = self.root.space(&self.path(reader.string()?)?)?;
         answer_space(id, &space, out);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Why a request was not done, and what its STATUS says. The only place that turns file errors into status codes.
 
+use super::answer;
 use super::codes::Status;
 use super::reader::Short;
 use crate::files::{self, Reason};
@@ -38,8 +39,14 @@ impl From<Short> for Failure {
 }
 
 impl Failure {
+    /// Appends the STATUS.
+    pub(super) fn answer(self, id: u32, out: &mut Vec<u8>) {
+        let (code, sentence) = self.status();
+        answer::status(out, id, code, sentence);
+    }
+
     /// The code and the sentence of the STATUS.
-    pub(super) fn status(self) -> (Status, &'static str) {
+    fn status(self) -> (Status, &'static str) {
         match self {
             Failure::File(error) => (code(error.reason), error.sentence()),
             Failure::End => (Status::Eof, "end of file"),
@@ -53,14 +60,19 @@ impl Failure {
     }
 }
 
-/// As OpenSSH's server maps errors, but for two: a read-only grant, which it would call a plain failure, and what one
-/// filesystem cannot do, which it would call unsupported (sshfs then takes it for a lack of the whole server).
+/// As OpenSSH's server maps errors, but for three: a read-only grant, which it would call a plain failure; what one
+/// filesystem cannot do, which it would call unsupported (sshfs then takes it for a lack of the whole server); and a file
+/// that was opened for something else, which it would call missing.
 fn code(reason: Reason) -> Status {
     match reason {
         Reason::NotFound | Reason::NotDirectory | Reason::Loop => Status::NoSuchFile,
-        Reason::Permission | Reason::ReadOnly | Reason::UploadOnly | Reason::Owner | Reason::DeniedName => {
-            Status::PermissionDenied
-        }
+        Reason::Permission
+        | Reason::NotPermitted
+        | Reason::NotOpenForThis
+        | Reason::ReadOnly
+        | Reason::UploadOnly
+        | Reason::DeniedName
+        | Reason::Owner => Status::PermissionDenied,
         Reason::NameTooLong | Reason::BadName | Reason::Invalid => Status::BadMessage,
         _ => Status::Failure,
     }

@@ -8,14 +8,14 @@ use super::reader::Reader;
 
 impl Engine {
     pub(super) fn remove(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        self.root.remove_file(&self.path(reader.string()?))?;
+        self.root.remove_file(&self.path(reader.string()?)?)?;
         answer::done(out, id);
         Ok(())
     }
 
     /// Never replaces (section 6.5): what has the new name stays.
     pub(super) fn rename(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let (from, to) = (self.path(reader.string()?), self.path(reader.string()?));
+        let (from, to) = (self.path(reader.string()?)?, self.path(reader.string()?)?);
         self.root.rename_new(&from, &to)?;
         answer::done(out, id);
         Ok(())
@@ -23,7 +23,7 @@ impl Engine {
 
     /// `posix-rename@openssh.com`: replaces in one step.
     pub(super) fn posix_rename(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let (from, to) = (self.path(reader.string()?), self.path(reader.string()?));
+        let (from, to) = (self.path(reader.string()?)?, self.path(reader.string()?)?);
         self.root.rename_over(&from, &to)?;
         answer::done(out, id);
         Ok(())
@@ -31,14 +31,14 @@ impl Engine {
 
     /// `hardlink@openssh.com`.
     pub(super) fn hardlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let (from, to) = (self.path(reader.string()?), self.path(reader.string()?));
+        let (from, to) = (self.path(reader.string()?)?, self.path(reader.string()?)?);
         self.root.hard_link(&from, &to)?;
         answer::done(out, id);
         Ok(())
     }
 
     pub(super) fn readlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let target = self.root.read_link(&self.path(reader.string()?))?;
+        let target = self.root.read_link(&self.path(reader.string()?)?)?;
         answer_name(id, &target, out);
         Ok(())
     }
@@ -46,29 +46,36 @@ impl Engine {
     /// The target comes first, then the link: against the draft, but as OpenSSH does it and every client expects
     /// (its PROTOCOL, section 4.1).
     pub(super) fn symlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let (target, link) = (reader.string()?, self.path(reader.string()?));
+        let (target, link) = (reader.string()?, self.path(reader.string()?)?);
         self.root.make_link(target, &link)?;
         answer::done(out, id);
         Ok(())
     }
 
     pub(super) fn realpath(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let real = self.root.real_path(&self.path(reader.string()?))?;
+        let real = self.root.real_path(&self.in_start(reader.string()?))?;
         answer_name(id, &real, out);
         Ok(())
     }
 
-    /// `expand-path@openssh.com`: as REALPATH, with `~` for the start directory.
+    /// `expand-path@openssh.com`: as REALPATH, with `~` and `~user` for the start directory; of others' nothing is told.
     pub(super) fn expand_path(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let path = reader.string()?;
         let path = match path.strip_prefix(b"~") {
-            None => self.path(path),
-            Some(b"") => self.path(b""),
-            Some(rest) => self.path(rest.strip_prefix(b"/").ok_or(Failure::OtherHome)?),
+            None => path,
+            Some(rest) => self.after_tilde(rest).ok_or(Failure::OtherHome)?,
         };
+        let path = self.in_start(path);
         let real = self.root.real_path(&path)?;
         answer_name(id, &real, out);
         Ok(())
+    }
+
+    /// What follows `~` or `~user` and a slash, if that is this user.
+    fn after_tilde<'p>(&self, rest: &'p [u8]) -> Option<&'p [u8]> {
+        let (user, path) = rest.split_at(rest.iter().position(|b| *b == b'/').unwrap_or(rest.len()));
+        (user.is_empty() || user == self.settings.user.as_bytes())
+            .then(|| path.get(path.iter().take_while(|b| **b == b'/').count()..).unwrap_or_default())
     }
 
     /// `home-directory`: the start directory, for oneself.

@@ -14,7 +14,7 @@ const DEFAULT_MODE: u32 = 0o666;
 
 impl Engine {
     pub(super) fn open(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let path = self.path(reader.string()?);
+        let path = self.path(reader.string()?)?;
         let flags = reader.u32()?;
         let wanted = Wanted::read(&mut reader)?;
         let mode = wanted.mode.unwrap_or(DEFAULT_MODE) & !self.settings.umask;
@@ -39,7 +39,8 @@ impl Engine {
         let field = out.len();
         out.extend_from_slice(&[0; 4]);
         let got = file.read_at(offset, out, most)?;
-        if got == 0 {
+        // Of nothing there is always enough: as OpenSSH.
+        if got == 0 && length > 0 {
             return Err(Failure::End);
         }
         if let Some(field) = out.get_mut(field..field + 4) {
