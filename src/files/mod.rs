@@ -13,6 +13,7 @@
 
 mod atomic;
 mod attributes;
+mod copy;
 mod drop_box;
 mod ending;
 mod error;
@@ -44,6 +45,7 @@ use self::unfinished::Unfinished;
 use crate::domain::{HomePath, Layout, UploadPolicy};
 
 pub use attributes::{Attributes, Change};
+pub use copy::{Copied, Copy};
 pub use error::{Error, Reason};
 pub use list::{Entry, Listing};
 pub use open::{Access, Creation, File, Opening};

@@ -172,7 +172,7 @@ impl File {
     }
 
     /// Something was not written: an upload is not to be put in place.
-    pub(super) fn note_failure(&self) {
+    pub fn note_failure(&self) {
         if let Some(upload) = &self.upload {
             upload.note_failure();
         }
@@ -189,6 +189,17 @@ impl File {
         upload.close()
     }
 
+    /// Whether every write goes to the end.
+    pub(super) fn appends(&self) -> bool {
+        self.appends
+    }
+
+    /// Whether both are the same file, by whatever names they were opened.
+    pub(super) fn is_same(&self, other: &File) -> Result<bool, Error> {
+        let (one, two) = (rustix::fs::fstat(&self.fd)?, rustix::fs::fstat(&other.fd)?);
+        Ok((one.st_dev, one.st_ino) == (two.st_dev, two.st_ino))
+    }
+
     /// Reads into the spare room of `buffer` behind what it holds, at most `most` bytes; says how many came. None at
     /// the end of the file.
     pub fn read_at(&self, offset: u64, buffer: &mut Vec<u8>, most: usize) -> Result<usize, Error> {
@@ -201,7 +212,7 @@ impl File {
     }
 
     /// Fails if something written at `offset` would lie beyond the largest size there may be.
-    fn check_end(&self, offset: u64, length: u64) -> Result<(), Error> {
+    pub(super) fn check_end(&self, offset: u64, length: u64) -> Result<(), Error> {
         if self.policy.max_file_size.is_none() || length == 0 {
             return Ok(());
         }
@@ -234,32 +245,6 @@ impl File {
     pub fn sync(&self) -> Result<(), Error> {
         rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.fd))?;
         self.upload.as_ref().map_or(Ok(()), |upload| upload.sync(&self.fd))
-    }
-
-    /// Copies inside the server: at most `length` bytes, or up to the end for 0. The filesystem may share the blocks.
-    pub fn copy_to(&self, from: u64, length: u64, to: &File, at: u64) -> Result<u64, Error> {
-        self.copy_all(from, length, to, at).inspect_err(|_| to.note_failure())
-    }
-
-    fn copy_all(&self, from: u64, length: u64, to: &File, at: u64) -> Result<u64, Error> {
-        if self.policy.max_file_size.is_some() {
-            let there = self.stat()?.size.saturating_sub(from);
-            to.check_end(at, if length == 0 { there } else { there.min(length) })?;
-        }
-        let (mut source, mut target, mut copied) = (from, at, 0_u64);
-        loop {
-            let left = if length == 0 { u64::MAX } else { length - copied };
-            if left == 0 {
-                return Ok(copied);
-            }
-            let chunk = usize::try_from(left.min(64 << 20)).unwrap_or(usize::MAX);
-            match rustix::fs::copy_file_range(&self.fd, Some(&mut source), &to.fd, Some(&mut target), chunk) {
-                Ok(0) => return Ok(copied),
-                Ok(done) => copied = copied.saturating_add(done as u64),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
     }
 }
 

@@ -145,7 +145,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::files::{Access, Change, Creation, Opening};
+    use crate::files::{Access, Change, Copied, Copy, Creation, Opening};
 
     const WRITE: Opening =
         Opening { access: Access::Write, creation: Creation::IfMissing, truncate: true, append: false, mode: 0o644 };
@@ -266,9 +266,10 @@ mod tests {
         std::fs::write(site.path("large"), [0; 100]).expect("a large file");
         let read = Opening { access: Access::Read, creation: Creation::Never, truncate: false, ..WRITE };
         let large = site.root.open_file(b"large", &read).expect("opened");
-        beyond(large.copy_to(0, 0, &file, 0).map(drop));
-        beyond(large.copy_to(0, 5, &file, 6).map(drop));
-        large.copy_to(95, 0, &file, 5).expect("the last five bytes");
+        beyond(Copy::new(&large, 0, None, &file, 0).map(drop));
+        beyond(Copy::new(&large, 0, Some(5), &file, 6).map(drop));
+        let mut last = Copy::new(&large, 95, Some(5), &file, 5).expect("the last five bytes");
+        assert_eq!(last.step(), Ok(Copied::All(5)));
         site.root.change(b"large", &Change { size: Some(50), ..Change::default() }).expect("smaller is no harm");
         assert_eq!(std::fs::metadata(site.path("a")).expect("it").len(), 10);
     }

@@ -46,12 +46,14 @@ pub(super) struct Waiting {
 impl Iterator for Waiting {
     type Item = Vec<u8>;
 
-    /// The next answers; `None` when no whole request waits, or one broke a rule.
+    /// The next answers; there may be none while a request takes long. `None` when no whole request waits, or one broke a
+    /// rule.
     fn next(&mut self) -> Option<Vec<u8>> {
         let mut served = lock(&self.served);
         let mut out = Vec::new();
+        served.engine.work(&mut out);
         served.broken = served.engine.resume(&mut out, MOST_LATER).err();
-        (!out.is_empty()).then_some(out)
+        (!out.is_empty() || served.engine.is_busy()).then_some(out)
     }
 }
 
@@ -115,12 +117,12 @@ impl SftpChannel {
         if let Some(broken) = lock(&self.served).broken.take() {
             return Err(Stopped::Broken(broken));
         }
-        while self.backlog() > 0 {
+        while self.backlog() > 0 || self.is_busy() {
             let room = self.room(outlet);
             if room == 0 {
                 break;
             }
-            if served >= MOST_IN_A_TURN {
+            if served >= MOST_IN_A_TURN || self.is_busy() {
                 self.later = Some(outlet.send_later(Waiting { served: self.served.clone() }));
                 break;
             }
@@ -151,6 +153,11 @@ impl SftpChannel {
 
     fn is_served_later(&self) -> bool {
         self.later.as_ref().is_some_and(|task| !task.is_finished())
+    }
+
+    /// Whether a request is served a part at a time.
+    fn is_busy(&self) -> bool {
+        lock(&self.served).engine.is_busy()
     }
 
     /// Bytes of requests that are not served.

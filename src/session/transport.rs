@@ -207,7 +207,10 @@ impl Outlet for ChannelOutlet<'_> {
         let (id, handle) = (self.id, self.session.handle());
         tokio::spawn(async move {
             for answers in waiting {
-                if handle.data(id, answers).await.is_err() {
+                if answers.is_empty() {
+                    // A large file is being copied or read: everything else on the connection comes first.
+                    tokio::task::yield_now().await;
+                } else if handle.data(id, answers).await.is_err() {
                     return;
                 }
             }

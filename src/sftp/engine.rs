@@ -7,6 +7,7 @@ use super::codes::{self, LONGEST_PACKET};
 use super::extended;
 use super::failure::Failure;
 use super::handles::Handles;
+use super::jobs::Jobs;
 use super::reader::Reader;
 use crate::domain::Timestamp;
 use crate::files::{self, Attributes, Reason, Root};
@@ -105,6 +106,7 @@ pub struct Engine {
     pub(super) settings: Settings,
     pub(super) handles: Handles,
     pub(super) totals: Totals,
+    pub(super) jobs: Jobs,
     greeted: bool,
     /// Bytes that arrived and are not served; served ones before `served` are not yet moved out.
     waiting: Vec<u8>,
@@ -119,6 +121,7 @@ impl Engine {
             settings,
             handles: Handles::default(),
             totals: Totals::default(),
+            jobs: Jobs::default(),
             greeted: false,
             waiting: Vec::new(),
             served: 0,
@@ -126,7 +129,8 @@ impl Engine {
     }
 
     /// Takes what arrived, in whatever pieces, serves the complete packets and appends their answers to `out`. Once
-    /// `out` holds `room` bytes no further packet is begun; it waits for [`Engine::resume`].
+    /// `out` holds `room` bytes no further packet is begun; it waits for [`Engine::resume`]. So do those that come after
+    /// one about a file which a request that takes long is busy with ([`Engine::is_busy`]).
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>, room: usize) -> Result<(), Broken> {
         let rest = self.complete_first(input)?;
         self.resume(out, room)?;
@@ -138,6 +142,9 @@ impl Engine {
         let mut rest = rest;
         while out.len() < room {
             let Some((packet, after)) = split(rest)? else { break };
+            if self.jobs.hold_up(packet) {
+                break;
+            }
             self.serve(packet, out)?;
             rest = after;
         }
@@ -151,6 +158,7 @@ impl Engine {
         while out.len() < room {
             let rest = waiting.get(self.served..).unwrap_or_default();
             match split(rest) {
+                Ok(Some((packet, _))) if self.jobs.hold_up(packet) => break,
                 Ok(Some((packet, after))) => {
                     self.served = waiting.len() - after.len();
                     result = self.serve(packet, out);

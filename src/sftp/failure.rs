@@ -22,8 +22,8 @@ pub(super) enum Failure {
     Unknown,
     /// A home directory of somebody else was asked for.
     OtherHome,
-    /// A file cannot be copied onto itself.
-    SameFile,
+    /// A copy was to have more bytes than there were.
+    SourceEnded,
 }
 
 impl From<files::Error> for Failure {
@@ -55,7 +55,7 @@ impl Failure {
             Failure::TooManyHandles => (Status::Failure, "too many files are open at the same time: close some"),
             Failure::Unknown => (Status::OpUnsupported, "this server does not know the request"),
             Failure::OtherHome => (Status::NoSuchFile, "only your own home directory can be named here"),
-            Failure::SameFile => (Status::Failure, "a file cannot be copied onto itself"),
+            Failure::SourceEnded => (Status::Eof, "the source ended before all was copied"),
         }
     }
 }

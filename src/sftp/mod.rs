@@ -12,6 +12,7 @@ mod engine;
 mod extended;
 mod failure;
 mod handles;
+mod jobs;
 mod long_name;
 mod names;
 mod open_files;

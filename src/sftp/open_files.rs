@@ -6,8 +6,9 @@ use super::codes::{self, LONGEST_DATA, open};
 use super::engine::{Engine, Served};
 use super::failure::Failure;
 use super::handles::Handle;
+use super::jobs::{Job, Work};
 use super::reader::Reader;
-use crate::files::{Access, Creation, Opening};
+use crate::files::{Access, Copy, Creation, Opening};
 
 /// Permissions of a new file when the client names none.
 const DEFAULT_MODE: u32 = 0o666;
@@ -71,15 +72,10 @@ impl Engine {
     pub(super) fn copy_data(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let (from, offset, length) = (reader.string()?, reader.u64()?, reader.u64()?);
         let (to, at) = (reader.string()?, reader.u64()?);
-        if from == to {
-            return Err(Failure::SameFile);
-        }
-        // Two entries of one table: the first is duplicated for the time of the copy.
         let source = self.handles.file(from)?.duplicate()?;
-        let copied = source.copy_to(offset, length, self.handles.file(to)?, at)?;
-        self.totals.written = self.totals.written.saturating_add(copied);
-        answer::done(out, id);
-        Ok(())
+        let length = (length > 0).then_some(length);
+        let copy = Copy::new(&source, offset, length, self.handles.file(to)?, at)?;
+        self.begin(Job { id, handles: vec![from.to_vec(), to.to_vec()], work: Work::Copy(copy) }, out)
     }
 }
 

@@ -18,6 +18,7 @@ as_root_and_rootless!(
     the_extensions_that_clients_use_are_announced,
     every_file_on_disk_belongs_to_the_account,
     an_interrupted_upload_is_resumed,
+    a_large_file_is_copied_on_the_server,
     names_that_are_no_text_survive,
 );
 
@@ -218,6 +219,14 @@ fn every_file_on_disk_belongs_to_the_account(identity: Identity) {
         Identity::Root => assert!(kernel != account && kernel != 0, "the session runs as {kernel}"),
         Identity::Ordinary(own) => assert_eq!(kernel, own),
     }
+}
+
+/// OpenSSH's client asks for `copy-data` by `cp`.
+fn a_large_file_is_copied_on_the_server(identity: Identity) {
+    let (node, bob) = Node::with_bob(identity);
+    random_file(&site(&node).join("big"), 96 << 20, 3);
+    finish(&mut sftp(&bob), "cp big copy\nls -l copy\n").ok();
+    assert_eq!(checksum(&site(&node).join("copy")), checksum(&site(&node).join("big")), "it was copied otherwise");
 }
 
 fn an_interrupted_upload_is_resumed(identity: Identity) {
