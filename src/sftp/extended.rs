@@ -1,6 +1,7 @@
 //! Extensions (section 4 of OpenSSH's PROTOCOL): what is announced, and what is done for each name.
 
 use super::answer::{self, put_string, put_u32, put_u64};
+use super::checksum::Naming;
 use super::codes::{self, LONGEST_DATA, LONGEST_PACKET};
 use super::engine::{Engine, Served};
 use super::failure::Failure;
@@ -21,6 +22,9 @@ const ANNOUNCED: &[(&[u8], &[u8])] = &[
     (b"copy-data", b"1"),
     (b"home-directory", b"1"),
     (b"users-groups-by-id@openssh.com", b"1"),
+    (b"check-file", b"1"),
+    (b"check-file-name", b"1"),
+    (b"check-file-handle", b"1"),
 ];
 
 /// Most ids that one `users-groups-by-id` may ask about.
@@ -57,6 +61,9 @@ impl Engine {
             b"copy-data" => self.copy_data(id, reader, out),
             b"home-directory" => self.home_directory(id, reader, out),
             b"users-groups-by-id@openssh.com" => self.users_groups_by_id(id, reader, out),
+            b"check-file-name" => self.check_file_name(id, reader, out),
+            b"check-file-handle" => self.check_file_handle(id, reader, Naming::Not, out),
+            b"check-file" => self.check_file_handle(id, reader, Naming::Named, out),
             _ => Err(Failure::Unknown),
         }
     }

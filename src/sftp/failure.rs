@@ -22,6 +22,12 @@ pub(super) enum Failure {
     Unknown,
     /// A home directory of somebody else was asked for.
     OtherHome,
+    /// None of the checksums that were asked for is known here.
+    NoSuchChecksum,
+    /// Checksums of blocks that are too small.
+    SmallBlock,
+    /// More checksums than one answer holds.
+    ManyBlocks,
     /// A copy was to have more bytes than there were.
     SourceEnded,
 }
@@ -55,6 +61,11 @@ impl Failure {
             Failure::TooManyHandles => (Status::Failure, "too many files are open at the same time: close some"),
             Failure::Unknown => (Status::OpUnsupported, "this server does not know the request"),
             Failure::OtherHome => (Status::NoSuchFile, "only your own home directory can be named here"),
+            Failure::NoSuchChecksum => (Status::Failure, "no such checksum here: ask for sha256, sha1 or md5"),
+            Failure::SmallBlock => (Status::Failure, "blocks for checksums have 256 bytes or more"),
+            Failure::ManyBlocks => {
+                (Status::Failure, "too many blocks for one answer: ask for larger ones or less of the file")
+            }
             Failure::SourceEnded => (Status::Eof, "the source ended before all was copied"),
         }
     }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use super::answer;
+use super::checksum::{Checked, Checksum};
 use super::codes;
 use super::engine::{Engine, Totals};
 use super::failure::Failure;
@@ -19,6 +20,8 @@ const MOST: usize = 8;
 pub(super) enum Work {
     /// A copy.
     Copy(Copy),
+    /// A checksum.
+    Checksum(Box<Checksum>),
 }
 
 /// One request that takes long.
@@ -49,6 +52,10 @@ impl Job {
                     answer::done(out, self.id);
                 }
                 Copied::Short => return Err(Failure::SourceEnded),
+            },
+            Work::Checksum(checksum) => match checksum.step()? {
+                Checked::Part => return Ok(Step::More),
+                Checked::All => checksum.answer(self.id, out),
             },
         }
         Ok(Step::Done)

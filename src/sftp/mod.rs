@@ -6,6 +6,7 @@
 
 mod answer;
 mod attributes;
+mod checksum;
 mod codes;
 mod directories;
 mod engine;

@@ -1,6 +1,7 @@
 //! Raw SFTP packets over the engine: what a client of ill will would send.
 #![expect(clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
+mod checksums;
 mod copies;
 
 use std::ffi::OsStr;
