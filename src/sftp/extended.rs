@@ -22,10 +22,17 @@ const ANNOUNCED: &[(&[u8], &[u8])] = &[
     (b"copy-data", b"1"),
     (b"home-directory", b"1"),
     (b"users-groups-by-id@openssh.com", b"1"),
+    (b"space-available", b"1"),
+    (b"copy-file", b"1"),
     (b"check-file", b"1"),
     (b"check-file-name", b"1"),
     (b"check-file-handle", b"1"),
 ];
+
+/// `vendor-id` (draft-ietf-secsh-filexfer-13, section 4.4): vendor, product, version, number of the build. Who answers is
+/// told, in VERSION, and it may be told us in return.
+const VENDOR: [&str; 3] = ["Enclos", "enclos", env!("CARGO_PKG_VERSION")];
+const BUILD: u64 = 0;
 
 /// Most ids that one `users-groups-by-id` may ask about.
 const MOST_IDS: usize = 1024;
@@ -44,7 +51,18 @@ pub(super) fn put_version(out: &mut Vec<u8>) {
         put_string(out, name);
         put_string(out, version);
     }
+    put_string(out, b"vendor-id");
+    put_string(out, &vendor());
     answer::finish(out, start);
+}
+
+fn vendor() -> Vec<u8> {
+    let mut vendor = Vec::new();
+    for part in VENDOR {
+        put_string(&mut vendor, part.as_bytes());
+    }
+    put_u64(&mut vendor, BUILD);
+    vendor
 }
 
 impl Engine {
@@ -61,6 +79,9 @@ impl Engine {
             b"copy-data" => self.copy_data(id, reader, out),
             b"home-directory" => self.home_directory(id, reader, out),
             b"users-groups-by-id@openssh.com" => self.users_groups_by_id(id, reader, out),
+            b"vendor-id" => vendor_id(id, reader, out),
+            b"space-available" => self.space_available(id, reader, out),
+            b"copy-file" => self.copy_file(id, reader, out),
             b"check-file-name" => self.check_file_name(id, reader, out),
             b"check-file-handle" => self.check_file_handle(id, reader, Naming::Not, out),
             b"check-file" => self.check_file_handle(id, reader, Naming::Named, out),
@@ -83,6 +104,20 @@ impl Engine {
         Ok(())
     }
 
+    /// `space-available` (draft-ietf-secsh-filexfer-extensions-00, section 4): bytes in all and free, those that the user
+    /// may have, and how many are given out at once.
+    fn space_available(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+        let space = self.root.space(&self.path(reader.string()?)?)?;
+        let usable = space.blocks.saturating_sub(space.free).saturating_add(space.available);
+        answer::packet(out, codes::EXTENDED_REPLY, id, |out| {
+            for blocks in [space.blocks, space.free, usable, space.available] {
+                put_u64(out, blocks.saturating_mul(space.fragment));
+            }
+            put_u32(out, u32::try_from(space.fragment).unwrap_or(u32::MAX));
+        });
+        Ok(())
+    }
+
     /// Names the account's owner and group; other ids have no name here.
     fn users_groups_by_id(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let (uid, gid) = self.settings.owner_ids;
@@ -94,6 +129,16 @@ impl Engine {
         });
         Ok(())
     }
+}
+
+/// The client's own `vendor-id`: taken, and nothing depends on it.
+fn vendor_id(id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
+    for _ in VENDOR {
+        reader.string()?;
+    }
+    reader.u64()?;
+    answer::done(out, id);
+    Ok(())
 }
 
 fn names(ids: &[u8], own: u32, name: &str) -> Result<Vec<u8>, Failure> {

@@ -120,7 +120,7 @@ pub(crate) const TABLE: &[Difference] = &[
     Difference {
         what: "RENAME onto a link that leads nowhere",
         openssh: "replaces it, or tries to",
-        enclos: "FAILURE, \"something has that name already\"",
+        enclos: "FAILURE, \"a file or directory of that name exists already\"",
         why: "the draft: a name that is taken is an error",
         parts: true,
         explains: |request, one, two| {
@@ -217,7 +217,7 @@ pub(crate) const TABLE: &[Difference] = &[
     Difference {
         what: "`expand-path@openssh.com` of `~user/` and a path over 4,095 bytes",
         openssh: "NO_SUCH_FILE",
-        enclos: "BAD_MESSAGE, \"the name is too long\"",
+        enclos: "BAD_MESSAGE, \"the name is too long: ...\"",
         why: "that is what is wrong",
         parts: false,
         explains: |request, one, two| {

@@ -3,6 +3,7 @@
 
 mod checksums;
 mod copies;
+mod extensions;
 
 use std::ffi::OsStr;
 use std::fs;
