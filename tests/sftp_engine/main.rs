@@ -4,6 +4,7 @@
 mod checksums;
 mod copies;
 mod extensions;
+mod malformed;
 
 use std::ffi::OsStr;
 use std::fs;
