@@ -2,6 +2,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 mod checksums;
+mod contents;
 mod copies;
 mod extensions;
 mod malformed;
