@@ -1,4 +1,5 @@
-//! Enclos beside Debian's OpenSSH: throughput, small files, logins, memory. `cargo bench --bench compare -- [--quick]`
+//! Enclos beside OpenSSH: throughput, small files, listings, storms of requests, logins, memory.
+//! `cargo bench --bench compare -- [--quick]`; `tests/bench/newest-openssh` first fetches the newest OpenSSH to measure.
 //!
 //! Both servers run on this machine at the same time, each in a control group of its own by which their processor time
 //! and kernel memory are counted, children included. Runs are interleaved; what is printed are medians with the
@@ -9,6 +10,7 @@ mod cgroup;
 mod logins;
 mod report;
 mod server;
+mod storms;
 mod transfers;
 
 use std::time::Duration;
@@ -26,10 +28,21 @@ pub(crate) struct Extent {
     small_files: usize,
     logins: usize,
     idle: usize,
+    listed: usize,
+    requests: usize,
 }
 
-const FULL: Extent = Extent { rounds: 5, file_size: 1 << 30, small_files: 5_000, logins: 200, idle: 300 };
-const QUICK: Extent = Extent { rounds: 1, file_size: 1 << 28, small_files: 1_000, logins: 50, idle: 50 };
+const FULL: Extent = Extent {
+    rounds: 5,
+    file_size: 1 << 30,
+    small_files: 5_000,
+    logins: 200,
+    idle: 300,
+    listed: 100_000,
+    requests: 16_000,
+};
+const QUICK: Extent =
+    Extent { rounds: 1, file_size: 1 << 28, small_files: 1_000, logins: 50, idle: 50, listed: 20_000, requests: 3_200 };
 
 fn main() -> Result<()> {
     let extent = extent()?;
@@ -38,9 +51,10 @@ fn main() -> Result<()> {
     let servers = [Server::openssh(&place)?, Server::enclos(&place)?];
     let mut report = Report::new(&servers, extent)?;
     transfers::measure(&place, &servers, extent, &mut report)?;
+    storms::measure(&servers, extent, &mut report)?;
     logins::measure(&servers, extent, &mut report)?;
     println!("{}", report.table());
-    report.save()
+    report.save(extent.rounds == FULL.rounds)
 }
 
 /// What was asked for; cargo itself adds `--bench`.

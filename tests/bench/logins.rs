@@ -78,13 +78,13 @@ fn idle(runtime: &tokio::runtime::Runtime, server: &Server, extent: Extent, repo
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Kex {
+pub(crate) enum Kex {
     Curve25519,
     MlKem,
 }
 
 /// Takes any host key: both servers are ours.
-struct Anybody;
+pub(crate) struct Anybody;
 
 impl client::Handler for Anybody {
     type Error = russh::Error;
@@ -94,8 +94,9 @@ impl client::Handler for Anybody {
     }
 }
 
+/// A client that logs in by the server's key.
 #[derive(Clone)]
-struct Client {
+pub(crate) struct Client {
     config: Arc<client::Config>,
     port: u16,
     user: &'static str,
@@ -103,13 +104,13 @@ struct Client {
 }
 
 /// A login that lives as long as this does.
-struct LoggedIn {
+pub(crate) struct LoggedIn {
     ssh: Handle<Anybody>,
-    sftp: SftpSession,
+    pub(crate) sftp: SftpSession,
 }
 
 impl Client {
-    fn new(server: &Server, kex: Kex) -> Result<Client> {
+    pub(crate) fn new(server: &Server, kex: Kex) -> Result<Client> {
         let kex = match kex {
             Kex::Curve25519 => russh::kex::CURVE25519,
             Kex::MlKem => russh::kex::MLKEM768X25519_SHA256,
@@ -130,7 +131,7 @@ impl Client {
         })
     }
 
-    async fn log_in(&self) -> Result<LoggedIn> {
+    pub(crate) async fn log_in(&self) -> Result<LoggedIn> {
         let mut ssh = client::connect(self.config.clone(), ("127.0.0.1", self.port), Anybody).await?;
         let answer = ssh.authenticate_publickey(self.user, self.key.clone()).await?;
         ensure!(answer.success(), "{} was refused", self.user);
@@ -160,7 +161,7 @@ impl Client {
 }
 
 impl LoggedIn {
-    async fn log_out(self) -> Result<()> {
+    pub(crate) async fn log_out(self) -> Result<()> {
         self.sftp.close().await.context("close sftp")?;
         self.ssh.disconnect(russh::Disconnect::ByApplication, "done", "").await?;
         // Until the server has hung up too, in whichever way it does.

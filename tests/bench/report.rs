@@ -18,6 +18,7 @@ pub(crate) enum Unit {
     PerSecond,
     SecondsPerGib,
     MillisecondsEach,
+    Milliseconds,
     Kib,
 }
 
@@ -27,7 +28,8 @@ impl Unit {
             Unit::MibPerSecond => "MiB/s",
             Unit::PerSecond => "1/s",
             Unit::SecondsPerGib => "s/GiB",
-            Unit::MillisecondsEach => "ms",
+            Unit::MillisecondsEach => "ms each",
+            Unit::Milliseconds => "ms",
             Unit::Kib => "KiB",
         }
     }
@@ -96,7 +98,7 @@ impl Report {
         let e = self.extent;
         format!(
             "{} rounds, interleaved; median (smallest to largest). Files in memory. Transfers by the sftp of {}: one file of \
-             {} MiB, {} files of 4 KiB; logins by russh ({} a round); {} idle logins. Key exchange {KEX} unless said otherwise. \
+             {} MiB, {} files of 4 KiB; listings, requests (16 in flight) and logins by russh ({} a round); {} idle logins. Key exchange {KEX} unless said otherwise. \
              Server CPU and kernel memory by control group, children included.",
             e.rounds,
             self.client,
@@ -146,8 +148,15 @@ impl Report {
         [name(0), name(1)]
     }
 
-    /// For programs: `target/bench/results.json`.
-    pub(crate) fn save(&self) -> Result<()> {
+    /// For programs: `target/bench/results.json`; of a full run also for readers: `tests/results/speed.md`.
+    pub(crate) fn save(&self, is_full: bool) -> Result<()> {
+        if is_full {
+            let page = format!(
+                "# Speed beside OpenSSH\n\nMade by `cargo bench --bench compare`. A ratio says how many times better Enclos is.\n{}",
+                self.table()
+            );
+            fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/results/speed.md"), page)?;
+        }
         let rows: Vec<Value> = self.rows.iter().map(Row::to_json).collect();
         let servers: BTreeMap<_, _> = self.servers.iter().cloned().collect();
         let all = json!({ "machine": self.machine, "method": self.method(), "servers": servers, "rows": rows });

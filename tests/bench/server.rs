@@ -63,7 +63,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Debian's sshd in the foreground with internal-sftp and a configuration of its own.
+    /// The newest sshd that was fetched, or Debian's, in the foreground with internal-sftp and a configuration of its own.
     pub(crate) fn openssh(place: &Place) -> Result<Server> {
         let dir = make_dir(&place.path("openssh"), 0, 0o755)?;
         let files = make_dir(&dir.join("files"), NOBODY, 0o755)?;
@@ -85,8 +85,15 @@ impl Server {
             "LogLevel ERROR".to_owned(),
         ];
         fs::write(&config, lines.join("\n") + "\n")?;
-        let version = said(Command::new("ssh").arg("-V"))?;
-        let command = format!("exec /usr/sbin/sshd -D -e -f {}", config.display());
+        let newest = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/openssh");
+        let sshd = if newest.exists() { newest.join("usr/sbin/sshd") } else { "/usr/sbin/sshd".into() };
+        if newest.exists() {
+            let own = |program: &str| newest.join("usr/lib/openssh").join(program).display().to_string();
+            let lines = format!("SshdSessionPath {}\nSshdAuthPath {}\n", own("sshd-session"), own("sshd-auth"));
+            File::options().append(true).open(&config)?.write_all(lines.as_bytes())?;
+        }
+        let version = said(Command::new(&sshd).arg("-V"))?;
+        let command = format!("exec {} -D -e -f {}", sshd.display(), config.display());
         Server::start("OpenSSH", version, port, "nobody", NOBODY, place, files, &command)
     }
 
