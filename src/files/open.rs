@@ -195,7 +195,7 @@ impl File {
     }
 
     /// Whether both are the same file, by whatever names they were opened.
-    pub(super) fn is_same(&self, other: &File) -> Result<bool, Error> {
+    pub fn is_same(&self, other: &File) -> Result<bool, Error> {
         let (one, two) = (rustix::fs::fstat(&self.fd)?, rustix::fs::fstat(&other.fd)?);
         Ok((one.st_dev, one.st_ino) == (two.st_dev, two.st_ino))
     }

@@ -10,7 +10,7 @@ use super::codes;
 use super::engine::{Engine, Totals};
 use super::failure::Failure;
 use super::reader::{Reader, Short};
-use crate::files::{Copied, Copy};
+use crate::files::{Copied, Copy, File};
 
 /// Most of them that are served at the same time; each holds up to two descriptors.
 const MOST: usize = 8;
@@ -18,8 +18,8 @@ const MOST: usize = 8;
 /// What is being done.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// A copy.
-    Copy(Copy),
+    /// A copy, and the file that is made by it and that no handle stands for.
+    Copy(Copy, Option<File>),
     /// A checksum.
     Checksum(Box<Checksum>),
 }
@@ -42,13 +42,14 @@ enum Step {
 impl Job {
     fn step(&mut self, totals: &mut Totals, out: &mut Vec<u8>) -> Result<Step, Failure> {
         match &mut self.work {
-            Work::Copy(copy) => match copy.step()? {
+            Work::Copy(copy, made) => match copy.step()? {
                 Copied::Part(bytes) => {
                     totals.written = totals.written.saturating_add(bytes);
                     return Ok(Step::More);
                 }
                 Copied::All(bytes) => {
                     totals.written = totals.written.saturating_add(bytes);
+                    made.take().map_or(Ok(()), File::close)?;
                     answer::done(out, self.id);
                 }
                 Copied::Short => return Err(Failure::SourceEnded),
@@ -122,12 +123,14 @@ impl Engine {
     }
 
     fn step(&mut self, job: &mut Job, out: &mut Vec<u8>) -> Result<Step, Failure> {
-        job.step(&mut self.totals, out).inspect_err(|_| {
-            if let (Work::Copy(_), Some(target)) = (&job.work, job.handles.last())
-                && let Ok(target) = self.handles.file(target)
-            {
-                target.note_failure();
+        job.step(&mut self.totals, out).inspect_err(|_| match (&job.work, job.handles.last()) {
+            (Work::Copy(_, Some(made)), _) => made.note_failure(),
+            (Work::Copy(_, None), Some(target)) => {
+                if let Ok(target) = self.handles.file(target) {
+                    target.note_failure();
+                }
             }
+            _ => {}
         })
     }
 

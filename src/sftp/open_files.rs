@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::handles::Handle;
 use super::jobs::{Job, Work};
 use super::reader::Reader;
-use crate::files::{Access, Change, Copy, Creation, Opening};
+use crate::files::{self, Access, Copy, Creation, Opening, Reason};
 
 /// Permissions of a new file when the client names none.
 const DEFAULT_MODE: u32 = 0o666;
@@ -75,7 +75,7 @@ impl Engine {
         let source = self.handles.file(from)?.duplicate()?;
         let length = (length > 0).then_some(length);
         let copy = Copy::new(&source, offset, length, self.handles.file(to)?, at)?;
-        self.begin(Job { id, handles: vec![from.to_vec(), to.to_vec()], work: Work::Copy(copy) }, out)
+        self.begin(Job { id, handles: vec![from.to_vec(), to.to_vec()], work: Work::Copy(copy, None) }, out)
     }
 
     /// `copy-file` (draft-ietf-secsh-filexfer-extensions-00, section 6): by names, with the permissions of the source. What
@@ -84,11 +84,16 @@ impl Engine {
         let (from, to) = (self.path(reader.string()?)?, self.path(reader.string()?)?);
         let creation = if reader.u8()? == 0 { Creation::Always } else { Creation::IfMissing };
         let source = self.root.open_file(&from, &opening(open::READ, 0))?;
+        if creation == Creation::IfMissing
+            && let Ok(there) = self.root.open_file(&to, &opening(open::READ, 0))
+            && source.is_same(&there)?
+        {
+            return Err(files::Error::new(Reason::SameFile).into());
+        }
         let mode = source.stat()?.mode & 0o777 & !self.settings.umask;
-        let target = self.root.open_file(&to, &Opening { creation, ..opening(open::WRITE, mode) })?;
+        let target = self.root.open_file(&to, &Opening { creation, ..opening(open::WRITE | open::TRUNC, mode) })?;
         let copy = Copy::new(&source, 0, None, &target, 0)?;
-        target.change(&Change { size: Some(0), ..Change::default() })?;
-        self.begin(Job { id, handles: Vec::new(), work: Work::Copy(copy) }, out)
+        self.begin(Job { id, handles: Vec::new(), work: Work::Copy(copy, Some(target)) }, out)
     }
 }
 
