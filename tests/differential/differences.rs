@@ -289,8 +289,8 @@ fn attributes(found: Attributes) -> Attributes {
     let kind = found.mode & 0o170_000;
     Attributes {
         size: if kind == DIRECTORY { 0 } else { found.size },
-        // When a link was last read says how a server finds its way.
-        times: (if kind == LINK { 0 } else { time(found.times.0) }, time(found.times.1)),
+        // When links and directories were last read says how a server finds its way.
+        times: (if matches!(kind, LINK | DIRECTORY) { 0 } else { time(found.times.0) }, time(found.times.1)),
         ..found
     }
 }
