@@ -164,3 +164,43 @@ impl From<std::io::Error> for Error {
         Errno::from_io_error(&error).map_or(Error::new(Reason::Io), Error::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What people can do something about, each in another way.
+    #[test]
+    fn what_went_wrong_is_told_apart() {
+        let told = [
+            Errno::NOENT,
+            Errno::ACCESS,
+            Errno::PERM,
+            Errno::BADF,
+            Errno::ROFS,
+            Errno::DQUOT,
+            Errno::NOSPC,
+            Errno::EXIST,
+            Errno::NOTEMPTY,
+            Errno::NOTDIR,
+            Errno::ISDIR,
+            Errno::NXIO,
+            Errno::NAMETOOLONG,
+            Errno::LOOP,
+            Errno::XDEV,
+            Errno::BUSY,
+            Errno::TXTBSY,
+            Errno::MLINK,
+            Errno::FBIG,
+            Errno::OPNOTSUPP,
+            Errno::INVAL,
+            Errno::MFILE,
+            Errno::IO,
+        ];
+        let sentences: BTreeSet<_> = told.iter().map(|errno| Error::from(*errno).sentence()).collect();
+        assert_eq!(sentences.len(), told.len(), "{sentences:?}");
+        assert!(sentences.iter().all(|sentence| sentence.len() > 15 && !sentence.contains('/')), "{sentences:?}");
+    }
+}

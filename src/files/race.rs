@@ -103,8 +103,26 @@ fn one_round(root: &Root, outside: u64) {
     for name in [&b"swap/link"[..], b"swap/second", b"swap/renamed", b"other/kept"] {
         refused_or_done(root.remove_file(name));
     }
+    ends_oddly(root);
     if let Some(path) = refused_or_done(root.real_path(b"swap/canary")) {
         assert!(path.starts_with(b"/"), "a path in the root");
+    }
+}
+
+/// What is decided here and not by one call of the kernel.
+fn ends_oddly(root: &Root) {
+    for name in [&b"swap/dir/"[..], b"swap/dir/.", b"swap/canary/", b"swap/.."] {
+        refused_or_done(root.make_directory(name, 0o700));
+        refused_or_done(root.make_link(b"anywhere", name));
+        refused_or_done(root.remove_file(name));
+        refused_or_done(root.remove_directory(name));
+        for other in [&b"other/odd"[..], b"other/odd/", b"swap/new/"] {
+            refused_or_done(root.rename_new(name, other));
+            refused_or_done(root.rename_over(name, other));
+            refused_or_done(root.hard_link(name, other));
+        }
+        refused_or_done(root.remove_directory(b"other/odd"));
+        refused_or_done(root.remove_file(b"other/odd"));
     }
 }
 
