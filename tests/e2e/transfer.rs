@@ -10,6 +10,11 @@ use crate::harness::{
     sshfs, status_uid,
 };
 
+const SHA256_OF_512_MIB_OF_ZEROS: [u8; 32] = [
+    0x9a, 0xcc, 0xa8, 0xe8, 0xc2, 0x22, 0x01, 0x15, 0x53, 0x89, 0xf6, 0x5a, 0xbb, 0xf6, 0xbc, 0x97, 0x23, 0xed, 0xc7,
+    0x38, 0x4e, 0xad, 0x80, 0x50, 0x38, 0x39, 0xf4, 0x9d, 0xcc, 0x56, 0xd7, 0x67,
+];
+
 as_root_and_rootless!(
     sftp_puts_gets_lists_renames_and_removes,
     sftp_carries_a_tree_both_ways,
@@ -19,6 +24,7 @@ as_root_and_rootless!(
     every_file_on_disk_belongs_to_the_account,
     an_interrupted_upload_is_resumed,
     a_large_file_is_copied_on_the_server,
+    a_checksum_that_takes_long_holds_up_nobody,
     names_that_are_no_text_survive,
 );
 
@@ -218,6 +224,29 @@ fn every_file_on_disk_belongs_to_the_account(identity: Identity) {
     match identity {
         Identity::Root => assert!(kernel != account && kernel != 0, "the session runs as {kernel}"),
         Identity::Ordinary(own) => assert_eq!(kernel, own),
+    }
+}
+
+/// The sum of a large file is asked for twice; what is asked after it is answered before.
+fn a_checksum_that_takes_long_holds_up_nobody(identity: Identity) {
+    let (node, bob) = Node::with_bob(identity);
+    let large = fs::File::create(site(&node).join("large")).expect("a file");
+    large.set_len(512 << 20).expect("a large one");
+    node.own(&site(&node));
+    let mut raw = Raw::connect(&bob);
+    let text = |bytes: &[u8]| [&u32::try_from(bytes.len()).expect("short").to_be_bytes()[..], bytes].concat();
+    let sum = [text(b"check-file-name"), text(b"/large"), text(b"sha256"), vec![0; 20]].concat();
+    let sums = [raw.send(200, &sum).expect("sent"), raw.send(200, &sum).expect("sent")];
+    for _ in 0..20 {
+        let id = raw.send(17, &text(b"/large")).expect("sent");
+        let (answered, reply) = raw.receive().expect("an answer");
+        assert_eq!(answered, id, "{reply:?} came first");
+    }
+    let answers: Vec<_> = (0..2).map(|_| raw.receive().expect("a sum")).collect();
+    assert_eq!(answers.iter().map(|(id, _)| *id).collect::<Vec<_>>(), sums);
+    let expected = [text(b"sha256"), SHA256_OF_512_MIB_OF_ZEROS.to_vec()].concat();
+    for (_, reply) in answers {
+        assert!(matches!(&reply, Reply::Extended(sum) if *sum == expected), "{reply:?}");
     }
 }
 

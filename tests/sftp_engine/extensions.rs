@@ -113,6 +113,30 @@ fn a_file_is_copied_by_name() {
 }
 
 #[test]
+fn a_copy_by_name_shows_when_it_is_whole_where_uploads_do() {
+    use enclos::domain::{UploadPolicy, Uploads};
+    let mut bench = Bench::new();
+    let policy = UploadPolicy { uploads: Uploads::Atomic, ..UploadPolicy::default() };
+    bench.engine = Engine::new(Root::open(&bench.at("")).expect("the root").under(&policy), settings());
+    bench.send(&INIT);
+    let large = vec![7; 20 << 20];
+    fs::write(bench.at("large"), &large).expect("a large file");
+    fs::write(bench.at("old"), "before").expect("a file");
+    let copy = |to: &[u8]| extended(b"copy-file", &[&text(b"large"), &text(to), &[1]]);
+    for (name, before) in [("new", None), ("old", Some(b"before".to_vec()))] {
+        assert!(bench.send(&copy(name.as_bytes())).is_empty() && bench.engine.is_busy());
+        assert_eq!(fs::read(bench.at(name)).ok(), before, "nothing shows yet");
+        let mut out = Vec::new();
+        while bench.engine.is_busy() {
+            bench.engine.work(&mut out);
+        }
+        assert_eq!(replies(&out)[0].code(), OK);
+        assert!(fs::read(bench.at(name)).expect("the copy") == large);
+    }
+    assert_eq!(fs::read_dir(bench.at("")).expect("the root").count(), 5, "nothing is left over");
+}
+
+#[test]
 fn paths_of_home_are_expanded() {
     let mut bench = Bench::new();
     let cases = [

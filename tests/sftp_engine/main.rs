@@ -130,16 +130,19 @@ impl Bench {
     }
 }
 
-fn engine(root: &Path) -> Engine {
-    let settings = Settings {
+fn settings() -> Settings {
+    Settings {
         user: "bob".into(),
         group: "acme".into(),
         owner_ids: (5001, 5001),
         own_ids: enclos::files::own_ids(),
         umask: 0o022,
         start: b"/".to_vec(),
-    };
-    Engine::new(Root::open(root).expect("the root"), settings)
+    }
+}
+
+fn engine(root: &Path) -> Engine {
+    Engine::new(Root::open(root).expect("the root"), settings())
 }
 
 #[test]

@@ -211,15 +211,28 @@ impl Raw {
 
     /// The same; `None` when the connection has ended.
     pub(crate) fn try_ask(&mut self, kind: u8, body: &[u8]) -> Option<Reply> {
+        let id = self.send(kind, body).ok()?;
+        let (answered, reply) = self.receive()?;
+        assert_eq!(answered, id, "an answer to another request: {reply:?}");
+        Some(reply)
+    }
+
+    /// Sends one request and says its number.
+    pub(crate) fn send(&mut self, kind: u8, body: &[u8]) -> std::io::Result<u32> {
         let id = self.next_id;
         self.next_id += 1;
         let length = u32::try_from(body.len() + 5).expect("a packet");
         let packet = [&length.to_be_bytes()[..], &[kind], &id.to_be_bytes()[..], body].concat();
-        self.write(&packet).ok()?;
+        self.write(&packet)?;
+        Ok(id)
+    }
+
+    /// The next answer, and the number of the request; `None` when the connection has ended.
+    pub(crate) fn receive(&mut self) -> Option<(u32, Reply)> {
         let (kind, body) = self.packet()?;
         let mut body = Packet(&body);
-        assert_eq!(body.u32(), id, "an answer to another request (type {kind})");
-        Some(match kind {
+        let id = body.u32();
+        let reply = match kind {
             101 => {
                 let code = body.u32();
                 Reply::Status(code, String::from_utf8(body.string()).expect("a sentence"))
@@ -230,7 +243,8 @@ impl Raw {
             105 => Reply::Attributes(body.attributes()),
             201 => Reply::Extended(body.0.to_vec()),
             other => panic!("the server sent a packet of type {other}"),
-        })
+        };
+        Some((id, reply))
     }
 
     pub(crate) fn open(&mut self, path: &[u8], flags: u32) -> Reply {
