@@ -50,10 +50,14 @@ impl Iterator for Waiting {
     /// rule.
     fn next(&mut self) -> Option<Vec<u8>> {
         let mut served = lock(&self.served);
+        if served.broken.is_some() {
+            return None;
+        }
         let mut out = Vec::new();
         served.engine.work(&mut out);
         served.broken = served.engine.resume(&mut out, MOST_LATER).err();
-        (!out.is_empty() || served.engine.is_busy()).then_some(out)
+        let goes_on = served.broken.is_none() && served.engine.is_busy();
+        (goes_on || !out.is_empty()).then_some(out)
     }
 }
 
