@@ -35,6 +35,14 @@ enum Before {
     Fixed,
 }
 
+/// What came of beginning an upload.
+enum Made {
+    /// An empty file with a name of its own.
+    Upload(File, Stat),
+    /// Nothing: the directory takes no new file, or not of such a name. What was meant comes back.
+    Nothing(At),
+}
+
 impl Opening {
     /// Whether a file is to be written anew from its beginning. With EXCL the name is what matters: it is a lock.
     fn is_whole_upload(&self) -> bool {
@@ -105,36 +113,37 @@ impl Root {
 
     fn begin_upload(&self, target: At, how: &Opening) -> Result<File, Error> {
         match self.before(&target, how)? {
-            Before::Fixed => self.open_in_place(&target, how),
-            Before::Nothing => match self.make_partial(&target, how, self.mode_for(how), Kind::Resumable)? {
-                Some(file) => Ok(file),
-                None => self.open_in_place(&target, how),
+            Before::Nothing => match self.make_partial(target, how, self.mode_for(how), Kind::Resumable)? {
+                Made::Upload(file, _) => Ok(file),
+                Made::Nothing(target) => self.open_in_place(&target, how),
             },
-            Before::File(stat, opened) => {
-                let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
-                // Its other names would go on to say what it was.
-                let has_one_name = stat.st_nlink == 1;
-                let made =
-                    if has_one_name { self.make_partial(&target, how, mode, Kind::Single(number()?))? } else { None };
-                if let Some(file) = made {
-                    let new = rustix::fs::fstat(&file)?;
-                    if (new.st_uid, new.st_gid) == (stat.st_uid, stat.st_gid) {
-                        if new.st_mode & 0o777 != stat.st_mode & 0o777 {
-                            rustix::fs::fchmod(&file, mode)?;
-                        }
-                        return Ok(file);
-                    }
-                    // It would belong to somebody else, which only writing it in place avoids. The empty file goes.
-                }
-                match opened {
-                    Some(opened) => {
-                        rustix::fs::ftruncate(&opened, 0)?;
-                        File::regular(opened, how, &self.policy)
-                    }
-                    None => self.open_in_place(&target, how),
-                }
-            }
+            Before::File(stat, opened) if stat.st_nlink == 1 => self.replace(target, how, &stat, opened),
+            // Its other names would go on to say what it was.
+            Before::File(_, Some(opened)) => self.write_anew(opened, how),
+            Before::File(_, None) | Before::Fixed => self.open_in_place(&target, how),
         }
+    }
+
+    fn replace(&self, target: At, how: &Opening, old: &Stat, opened: Option<OwnedFd>) -> Result<File, Error> {
+        let mode = Mode::from_raw_mode(old.st_mode & 0o777);
+        if let Made::Upload(file, new) = self.make_partial(target, how, mode, Kind::Single(number()?))?
+            // Else it would belong to somebody else, which only writing it in place avoids. The empty file goes.
+            && (new.st_uid, new.st_gid) == (old.st_uid, old.st_gid)
+        {
+            if new.st_mode & 0o777 != old.st_mode & 0o777 {
+                rustix::fs::fchmod(&file, mode)?;
+            }
+            return Ok(file);
+        }
+        match opened {
+            Some(opened) => self.write_anew(opened, how),
+            None => Err(Errno::TXTBSY.into()),
+        }
+    }
+
+    fn write_anew(&self, opened: OwnedFd, how: &Opening) -> Result<File, Error> {
+        rustix::fs::ftruncate(&opened, 0)?;
+        File::regular(opened, how, &self.policy)
     }
 
     /// What has the name now, if it may be written at all.
@@ -158,18 +167,17 @@ impl Root {
         }
     }
 
-    /// Makes the file that is written until the upload is whole. `None` where the directory takes no new file, or not of
-    /// such a name.
-    fn make_partial(&self, target: &At, how: &Opening, mode: Mode, kind: Kind) -> Result<Option<File>, Error> {
-        let name = partial::name_for(target.name.to_bytes(), kind);
-        let parent = rustix::io::fcntl_dupfd_cloexec(&target.parent, 0)?;
-        let at = At { parent, name };
+    /// Makes the file that is written until the upload is whole.
+    fn make_partial(&self, target: At, how: &Opening, mode: Mode, kind: Kind) -> Result<Made, Error> {
+        let At { parent, name: target } = target;
+        let at = At { parent, name: partial::name_for(target.to_bytes(), kind) };
         let flags = how.access.flags() | how.append_flag() | OFlags::CREATE | OFlags::EXCL | OFlags::NOCTTY;
         let made = match self.open_at(&at, flags, mode) {
             Err(error) if error.reason == Reason::Exists => {
                 // Cut off long ago, or on its way in another connection.
                 let is_quiet = stat_at(&at.parent, &at.name)?.is_some_and(|stat| is_older_than(&stat, QUIET_FOR));
                 if !is_quiet {
+                    let target = At { parent: at.parent, name: target };
                     return self.make_partial(target, how, mode, Kind::Single(number()?));
                 }
                 rustix::fs::unlinkat(&at.parent, &at.name, AtFlags::empty())?;
@@ -179,11 +187,13 @@ impl Root {
         };
         match made {
             Ok(made) => {
-                let file = File::regular(made, how, &self.policy)?;
-                let found = identity(&file)?;
-                Ok(Some(file.uploading(self.unfinished.begin(at, target.name.clone(), found, kind)?)))
+                let (file, stat) = File::regular_with_stat(made, how, &self.policy)?;
+                let ticket = self.unfinished.begin(at, target, (stat.st_dev, stat.st_ino), kind)?;
+                Ok(Made::Upload(file.uploading(ticket), stat))
             }
-            Err(error) if matches!(error.reason, Reason::Permission | Reason::NameTooLong) => Ok(None),
+            Err(error) if matches!(error.reason, Reason::Permission | Reason::NameTooLong) => {
+                Ok(Made::Nothing(At { parent: at.parent, name: target }))
+            }
             Err(error) => Err(error),
         }
     }

@@ -116,7 +116,7 @@ impl Error {
             Reason::SameFile => "a file cannot be copied onto itself",
             Reason::Owner => "the owner of files here is always the account",
             Reason::Unfinished => "the upload had failed and is not put in place: what was there before still is",
-            Reason::Superseded => "another upload of this file has taken the place of this one",
+            Reason::Superseded => "this upload was removed, or replaced by another one, before it was whole",
             Reason::OverMaximum => "larger than you may make a file here: ask the server's operator for more",
             Reason::DeniedName => "files of this name may not be made or written here: choose another name",
             Reason::TooLarge => "larger than a file can be here",

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::policy::check_size;
@@ -144,8 +144,19 @@ impl Opening {
 
 impl File {
     pub(super) fn regular(fd: OwnedFd, how: &Opening, policy: &Arc<UploadPolicy>) -> Result<File, Error> {
-        match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
-            FileType::RegularFile => Ok(File { fd, policy: Arc::clone(policy), appends: how.append, upload: None }),
+        Ok(File::regular_with_stat(fd, how, policy)?.0)
+    }
+
+    pub(super) fn regular_with_stat(
+        fd: OwnedFd,
+        how: &Opening,
+        policy: &Arc<UploadPolicy>,
+    ) -> Result<(File, Stat), Error> {
+        let stat = rustix::fs::fstat(&fd)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                Ok((File { fd, policy: Arc::clone(policy), appends: how.append, upload: None }, stat))
+            }
             FileType::Directory => Err(Error::new(Reason::IsDirectory)),
             _ => Err(Error::new(Reason::NotRegular)),
         }

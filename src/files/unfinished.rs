@@ -129,11 +129,16 @@ impl Upload {
             return Err(Error::new(Reason::Unfinished));
         }
         let (At { parent, name }, target) = (&self.partial, &self.place.1);
-        // Somebody else may have gone on with it, or cleared it away as abandoned.
-        if self.is_file_at(name)? {
-            rustix::fs::renameat(parent, name, parent, target)?;
-        } else if !self.is_file_at(target)? {
-            return Err(Error::new(Reason::Superseded));
+        // Somebody else may have gone on with it, or taken its name for another upload after it was quiet for long.
+        if self.kind == Kind::Resumable && !self.is_file_at(name)? {
+            if !self.is_file_at(target)? {
+                return Err(Error::new(Reason::Superseded));
+            }
+        } else {
+            match rustix::fs::renameat(parent, name, parent, target) {
+                Err(Errno::NOENT) => return Err(Error::new(Reason::Superseded)),
+                done => done?,
+            }
         }
         progress.is_placed = true;
         Ok(())
