@@ -87,7 +87,7 @@ impl Root {
     }
 
     /// Opens what this connection is uploading once more.
-    fn open_upload(&self, upload: &Arc<Upload>, how: &Opening) -> Result<File, Error> {
+    pub(super) fn open_upload(&self, upload: &Arc<Upload>, how: &Opening) -> Result<File, Error> {
         let flags = how.access.flags() | how.append_flag() | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = File::regular(self.open_at(upload.partial(), flags, Mode::empty())?, how, &self.policy)?;
         let reads = how.access == Access::Read;
@@ -214,7 +214,7 @@ impl Root {
     }
 
     /// What a path stands for that is being uploaded by this connection.
-    fn uploading(&self, path: &[u8], last: Last) -> Result<Option<Arc<Upload>>, Error> {
+    pub(super) fn uploading(&self, path: &[u8], last: Last) -> Result<Option<Arc<Upload>>, Error> {
         if !self.is_atomic() || self.unfinished.is_empty() {
             return Ok(None);
         }
@@ -251,6 +251,10 @@ impl Root {
         }
         if let Some(upload) = self.unfinished.find(&at.parent, &at.name)? {
             return upload.put_in_place();
+        }
+        // What lies in a drop box may be somebody else's, whatever its name.
+        if self.overlay.drop_boxes.as_ref().is_some_and(|boxes| boxes.holds(&at.parent).unwrap_or(true)) {
+            return Ok(());
         }
         if stat_at(&at.parent, &at.name)?.is_some() {
             return Ok(());

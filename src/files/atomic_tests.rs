@@ -296,3 +296,23 @@ fn nobody_makes_a_name_that_uploads_have() {
     assert_eq!(root.open_file(name, &PUT).expect_err("refused").reason, Reason::DeniedName);
     assert_eq!(root.rename_new(b"a", name).expect_err("refused").reason, Reason::DeniedName);
 }
+
+#[test]
+fn a_program_that_runs_is_replaced_and_a_directory_that_moves_takes_its_uploads_along() {
+    let site = Site::new();
+    std::fs::copy("/bin/sleep", site.path("tool")).expect("a program");
+    let mut running = std::process::Command::new(site.path("tool")).arg("60").spawn().expect("it runs");
+    let root = site.connect();
+    let file = root.open_file(b"tool", &PUT).expect("opened");
+    file.write_at(0, b"new").expect("written");
+    file.close().expect("closed");
+    assert_eq!(site.on_disk("tool").as_deref(), Some(&b"new"[..]));
+    assert_eq!(std::fs::metadata(site.path("tool")).expect("it").mode() & 0o777, 0o755);
+    running.kill().and_then(|()| running.wait()).expect("it ends");
+    std::fs::create_dir(site.path("d")).expect("a directory");
+    let file = root.open_file(b"d/a", &PUT).expect("opened");
+    file.write_at(0, b"x").expect("written");
+    root.rename_new(b"d", b"e").expect("renamed");
+    file.close().expect("closed");
+    assert_eq!(site.on_disk("e/a").as_deref(), Some(&b"x"[..]));
+}

@@ -81,34 +81,41 @@ impl Root {
     /// Opens a regular file. A pipe, socket or device is refused and never waited for.
     pub fn open_file(&self, path: &[u8], how: &Opening) -> Result<File, Error> {
         let writes = how.access != Access::Read || how.truncate || how.creation != Creation::Never;
-        if let Some(boxes) = &self.overlay.drop_boxes {
-            if writes {
-                self.check_writable_name(path)?;
-            }
-            let opened = self.open_carefully(path, how, boxes)?;
-            if writes {
-                self.check_opened(&opened, path)?;
-            }
-            return File::regular(opened, how, &self.policy);
-        }
-        if !writes && self.is_atomic() {
-            return File::regular(self.open_shown(path, Last::Followed, how.flags())?, how, &self.policy);
-        }
         if writes && (self.minds_names() || self.is_atomic()) && leads_to_name(path) {
-            return match self.open_named(self.at(path)?, how) {
-                Err(error) if error.reason == Reason::Loop => {
-                    let real = self.real_path(path)?;
-                    if leads_to_name(&real) { self.open_named(self.at(&real)?, how) } else { Err(error) }
-                }
-                opened => opened,
-            };
+            return self.open_end(path, how);
         }
-        File::regular(self.follow(path, how.flags(), self.mode_for(how))?, how, &self.policy)
+        if let Some(upload) = self.uploading(path, Last::Followed)? {
+            return self.open_upload(&upload, how);
+        }
+        let opened = match &self.overlay.drop_boxes {
+            Some(boxes) => self.open_carefully(path, how, boxes)?,
+            None if self.is_atomic() && !writes => self.open_shown(path, Last::Followed, how.flags())?,
+            None => self.follow(path, how.flags(), self.mode_for(how))?,
+        };
+        File::regular(opened, how, &self.policy)
+    }
+
+    /// Opens what is behind all links for writing.
+    fn open_end(&self, path: &[u8], how: &Opening) -> Result<File, Error> {
+        match self.open_named(self.at(path)?, path, how) {
+            Err(error) if error.reason == Reason::Loop => {
+                let real = self.real_path(path)?;
+                if leads_to_name(&real) { self.open_named(self.at(&real)?, &real, how) } else { Err(error) }
+            }
+            opened => opened,
+        }
     }
 
     /// Opens a name for writing and follows no link, so that the name that was looked at is the name that is written.
-    fn open_named(&self, at: At, how: &Opening) -> Result<File, Error> {
+    fn open_named(&self, at: At, path: &[u8], how: &Opening) -> Result<File, Error> {
         self.check_name(at.name.to_bytes())?;
+        if let Some(boxes) = &self.overlay.drop_boxes
+            && boxes.holds(&at.parent)?
+        {
+            let opened = self.open_carefully(path, how, boxes)?;
+            self.check_opened(&opened, path)?;
+            return File::regular(opened, how, &self.policy);
+        }
         if self.is_atomic() { self.open_to_upload(at, how) } else { self.open_in_place(&at, how) }
     }
 

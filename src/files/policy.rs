@@ -119,15 +119,6 @@ impl Root {
         }
     }
 
-    /// Fails if what a path leads to may not be written because of its name; where it really leads is looked at again when
-    /// it is open.
-    pub(super) fn check_writable_name(&self, path: &[u8]) -> Result<(), Error> {
-        match self.minds_names().then(|| self.at_end(path)).transpose()?.flatten() {
-            Some(at) => self.check_name(at.name.to_bytes()),
-            None => Ok(()),
-        }
-    }
-
     /// Fails if an open file is not the one behind a path, or that one's name is denied.
     pub(super) fn check_opened(&self, file: impl AsFd, path: &[u8]) -> Result<(), Error> {
         let Some(at) = self.minds_names().then(|| self.at_end(path)).transpose()?.flatten() else { return Ok(()) };

@@ -19,6 +19,7 @@ as_root_and_rootless!(
     a_cut_upload_is_gone_on_with_by_the_clients_own_means,
     a_killed_session_leaves_nothing_that_shows,
     a_session_that_ends_clears_away_what_it_was_replacing,
+    beside_a_drop_box_uploads_show_when_they_are_whole_too,
     as_many_files_as_announced_are_uploaded_at_once,
 );
 
@@ -173,4 +174,21 @@ fn as_many_files_as_announced_are_uploaded_at_once(identity: Identity) {
     assert!(handles.iter().all(|handle| raw.close(handle).is_success()));
     let names = fs::read_dir(site(&node)).expect("a directory").count();
     assert_eq!(names as u64, most);
+}
+
+fn beside_a_drop_box_uploads_show_when_they_are_whole_too(identity: Identity) {
+    let (node, _) = Node::with_bob(identity);
+    let eve = node.user("eve", "acme", &[("www/site1", "rw"), ("www/site2", "upload")]);
+    node.admin(&["user", "set", "eve", "--uploads", "atomic", "--deny-name", "*.php"]);
+    let mut raw = Raw::connect(&eve);
+    let (whole, dropped) = (put(&mut raw, b"/site1/a", b"whole"), put(&mut raw, b"/site2/a", b"dropped"));
+    let on_disk = |place: &str| fs::read(node.home("acme").join("www").join(place)).ok();
+    assert_eq!((on_disk("site1/a"), on_disk("site2/a")), (None, Some(b"dropped".to_vec())));
+    assert_eq!(raw.contents(b"/site1/a").expect("its beginning"), b"whole");
+    assert!(raw.close(&whole).is_success() && raw.close(&dropped).is_success());
+    assert_eq!(on_disk("site1/a"), Some(b"whole".to_vec()));
+    assert!(raw.contents(b"/site2/a").is_err(), "nothing is read in a drop box");
+    for path in [&b"/site1/x.php"[..], b"/site2/x.php"] {
+        assert!(!raw.open(path, PUT).is_success());
+    }
 }
