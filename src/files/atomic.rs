@@ -75,6 +75,7 @@ impl Root {
             return self.begin_upload(at, how);
         }
         if how.creation == Creation::Always {
+            self.refuse_awaited(&at)?;
             return self.open_in_place(&at, how);
         }
         match self.unfinished.find(&at.parent, &at.name)? {
@@ -243,6 +244,31 @@ impl Root {
         }
     }
 
+    /// Fails for a name that something of this connection is on its way to: it is as good as taken.
+    pub(super) fn refuse_awaited(&self, at: &At) -> Result<(), Error> {
+        match self.is_atomic() && self.unfinished.find(&at.parent, &at.name)?.is_some() {
+            true => Err(Error::new(Reason::Exists)),
+            false => Ok(()),
+        }
+    }
+
+    /// The same for a name that `from` is to get, which has to be there.
+    pub(super) fn refuse_awaited_for(&self, from: &At, to: &At) -> Result<(), Error> {
+        let taken = self.refuse_awaited(to);
+        if taken.is_err() && stat_at(&from.parent, &from.name)?.is_none() {
+            return Err(Error::new(Reason::NotFound));
+        }
+        taken
+    }
+
+    /// Gives what this connection has on its way to a name that name now, because something else is to take it.
+    pub(super) fn settle_own(&self, at: &At) -> Result<(), Error> {
+        match self.unfinished.find(&at.parent, &at.name)? {
+            Some(upload) if self.is_atomic() => upload.put_in_place(),
+            _ => Ok(()),
+        }
+    }
+
     /// Gives what is on its way to a name that name now, because it is to be renamed, linked or removed: from here on it is
     /// as with a server that writes in place.
     pub(super) fn settle(&self, at: &At) -> Result<(), Error> {
@@ -279,6 +305,10 @@ impl Root {
             let name = entry?.file_name().to_owned();
             match name.to_bytes() {
                 b"." | b".." => {}
+                bytes if self.is_atomic() && partial::target_of(bytes).is_some() => {
+                    // What looks as if it were there has to be removed by its name.
+                    return Err(Error::new(Reason::NotEmpty));
+                }
                 bytes if partial::is_partial(bytes) => partials.push(name),
                 _ => return Err(Error::new(Reason::NotEmpty)),
             }

@@ -153,8 +153,11 @@ fn a_directory_with_nothing_but_beginnings_is_empty() {
             std::fs::write(site.path(other), "").expect("a file");
         }
     }
-    root.remove_directory(b"d").expect("removed");
-    assert_eq!(root.remove_directory(b"e").expect_err("not empty").reason, Reason::NotEmpty);
+    let direct = Root::open(site.directory.path()).expect("the root");
+    // Who sees the beginning of a file has to remove it; for others nothing is there.
+    assert_eq!(root.remove_directory(b"d").expect_err("it has a file").reason, Reason::NotEmpty);
+    direct.remove_directory(b"d").expect("removed");
+    assert_eq!(direct.remove_directory(b"e").expect_err("not empty").reason, Reason::NotEmpty);
     assert!(site.path("e/.ht-enclos-upload.0.x").exists());
 }
 

@@ -32,6 +32,7 @@ impl Root {
         self.check_takes_links(&at.parent)?;
         self.check_name(at.name.to_bytes())?;
         at.refuse_slash(path)?;
+        self.refuse_awaited(&at)?;
         Ok(rustix::fs::symlinkat(target, &at.parent, at.name.as_c_str())?)
     }
 

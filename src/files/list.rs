@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::atomic::shown_as;
 use super::overlay::Overlay;
 use super::partial;
-use super::resolve::c_string;
+use super::resolve::{Last, c_string};
 use super::unfinished::Unfinished;
 use super::{Attributes, Error, Reason, Root};
 
@@ -46,7 +46,7 @@ impl Root {
     /// Opens a directory for listing.
     pub fn list(&self, path: &[u8]) -> Result<Listing, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let (fd, known) = match self.follow(path, flags, Mode::empty()) {
+        let (fd, known) = match self.open_shown(path, Last::Followed, flags) {
             // What is there is nobody's to read, but some of it may be told.
             Err(error) if error.reason == Reason::Permission => {
                 let fd = self.follow(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;

@@ -11,6 +11,8 @@
 //! Only where that finds nothing, and a link on the way says a path of the host that the view shows elsewhere, the path is
 //! written anew and given to the kernel a second time ([`link`]).
 
+#[cfg(test)]
+mod alike_tests;
 mod atomic;
 mod attributes;
 mod copy;

@@ -28,6 +28,7 @@ impl Root {
         }
         self.check_own_name(&old)?;
         self.check_name(new.name.to_bytes())?;
+        self.refuse_awaited_for(&old, &new)?;
         if let Err(error) = rename_to_new(&old, &new) {
             old.kind()?;
             return Err(error);
@@ -45,6 +46,7 @@ impl Root {
         }
         self.check_own_name(&from)?;
         self.check_name(to.name.to_bytes())?;
+        self.settle_own(&to)?;
         if self.keeps(&to)? {
             rename_to_new(&from, &to)?;
         } else {
@@ -79,6 +81,7 @@ impl Root {
         let old = self.one_to_link(from)?;
         let new = self.named(to, Nameless::all(Errno::EXIST))?;
         new.refuse_slash(to)?;
+        self.refuse_awaited(&new)?;
         let Some(old) = old else { return Err(new.check_free().err().unwrap_or(Errno::PERM).into()) };
         self.check_takes_links(&old.parent)?;
         self.check_takes_links(&new.parent)?;
