@@ -20,6 +20,16 @@ mod as_root {
     }
 
     #[test]
+    fn the_quota_of_a_project_is_what_df_shows_on_ext4_quotas() {
+        super::a_project_quota();
+    }
+
+    #[test]
+    fn the_quota_of_the_account_is_told_from_a_full_disk_on_ext4_quotas() {
+        super::an_account_quota();
+    }
+
+    #[test]
     fn what_no_file_can_hold_is_told_so() {
         super::too_large_for_the_filesystem();
     }
@@ -51,15 +61,19 @@ impl Disk {
     }
 
     fn image(at: &Path, megabytes: u64, make: &[&str]) -> Disk {
-        let image = at.with_extension("img");
-        fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).expect("an image");
-        let (program, options) = make.split_first().expect("a program");
-        run(program, &[options, &[text(&image)]].concat());
-        Disk::mount(image, at)
+        Disk::image_with(at, megabytes, make, "loop")
     }
 
-    fn mount(image: PathBuf, at: &Path) -> Disk {
-        run("mount", &["-o", "loop", text(&image), text(at)]);
+    fn image_with(at: &Path, megabytes: u64, make: &[&str], options: &str) -> Disk {
+        let image = at.with_extension("img");
+        fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).expect("an image");
+        let (program, arguments) = make.split_first().expect("a program");
+        run(program, &[arguments, &[text(&image)]].concat());
+        Disk::mount(image, at, options)
+    }
+
+    fn mount(image: PathBuf, at: &Path, options: &str) -> Disk {
+        run("mount", &["-o", options, text(&image), text(at)]);
         Disk { at: at.to_owned(), image }
     }
 }
@@ -153,6 +167,32 @@ fn a_used_up_quota() {
     runs_out(&node, &bob, "disk quota exceeded");
 }
 
+/// An ext4 disk that counts what `kind` says.
+fn ext4_with_quotas(at: &Path, kind: &str) -> Disk {
+    let make = ["mkfs.ext4", "-q", "-O", "quota,project", "-E", &format!("quotatype={kind}")];
+    Disk::image_with(at, 64, &make, &format!("loop,{kind}"))
+}
+
+fn a_project_quota() {
+    let limited = |home: &Path| {
+        run("chattr", &["-p", "42", "+P", text(&home.join("www/site1"))]);
+        run("setquota", &["-P", "42", "0", "2048", "0", "0", text(home.parent().expect("the disk"))]);
+    };
+    let (node, bob, _disk) = on_disk(|at| ext4_with_quotas(at, "prjquota"), limited);
+    let said = finish(&mut sftp(&bob), "df\n").ok();
+    assert!(said.contains(" 2048 "), "the project's quota is not in: {said}");
+    runs_out(&node, &bob, "disk quota exceeded");
+}
+
+fn an_account_quota() {
+    let limited = |home: &Path| {
+        let (uid, _) = Identity::root().account_owner();
+        run("setquota", &["-u", &uid.to_string(), "0", "2048", "0", "0", text(home.parent().expect("the disk"))]);
+    };
+    let (node, bob, _disk) = on_disk(|at| ext4_with_quotas(at, "usrquota"), limited);
+    runs_out(&node, &bob, "disk quota exceeded");
+}
+
 fn too_large_for_the_filesystem() {
     let (node, bob, _disk) = on_disk(|at| Disk::image(at, 32, &["mkfs.ext4", "-q"]), |_| {});
     for uploads in ["direct", "atomic"] {
@@ -191,7 +231,7 @@ fn power_fails() {
             let image = node.dir().join(format!("{uploads}-{name}.img"));
             fs::copy(&disk.image, &image).expect("copy the disk");
             assert!(raw.close(&handle).is_success());
-            let found = Disk::mount(image, &after);
+            let found = Disk::mount(image, &after, "loop");
             let content = fs::read(after.join("acme/www/site1").join(name)).unwrap_or_default();
             assert_eq!(String::from_utf8_lossy(&content), "acknowledged", "{name}, {uploads}");
             drop(found);
