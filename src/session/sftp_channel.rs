@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::domain::Umask;
 use crate::files::{self, Root};
-use crate::sftp::{Broken, Engine, Settings, Totals};
+use crate::sftp::{Broken, Engine, LinkOrder, Settings, Totals};
 use crate::wire::Granted;
 
 /// Answers that are sealed at once; more wait as unserved requests, which are smaller.
@@ -87,7 +87,7 @@ pub(super) enum Stopped {
 
 impl SftpChannel {
     /// An engine over the whole view. `umask` is the node's, for users that have none of their own.
-    pub(super) fn new(root: Root, granted: &Granted, umask: u32) -> SftpChannel {
+    pub(super) fn new(root: Root, granted: &Granted, umask: u32, links: LinkOrder) -> SftpChannel {
         let settings = Settings {
             user: granted.user.to_string(),
             group: granted.account.to_string(),
@@ -95,6 +95,7 @@ impl SftpChannel {
             own_ids: files::own_ids(),
             umask: granted.uploads.umask.map_or(umask, Umask::bits),
             start: granted.layout.start.clone().into_bytes(),
+            links,
         };
         let served = Served { engine: Engine::new(root, settings), broken: None };
         SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None, asked_all: false }

@@ -26,6 +26,7 @@ use super::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
 use super::{Error, FAREWELL};
 use crate::config::SessionSettings;
 use crate::domain::Service;
+use crate::sftp::LinkOrder;
 use crate::wire::Event;
 
 /// What the library failed with.
@@ -301,7 +302,8 @@ impl Connection {
         };
         match self.client.root(granted) {
             Ok(root) => {
-                let sftp = SftpChannel::new(root, granted, self.client.umask());
+                let sftp =
+                    SftpChannel::new(root, granted, self.client.umask(), LinkOrder::of_client(session.remote_sshid()));
                 self.channels.set(number(id), Channel::Sftp(Box::new(sftp)));
                 session.channel_success(id)?;
                 self.client.report(Event::SftpOpened).await;

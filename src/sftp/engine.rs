@@ -33,6 +33,28 @@ pub struct Settings {
     pub umask: u32,
     /// Where relative paths begin: an absolute path in the view.
     pub start: Vec<u8>,
+    /// In which order the client sends the two paths of SYMLINK.
+    pub links: LinkOrder,
+}
+
+/// The draft has the link first and its target second (section 6.10). OpenSSH's server has read them the other way round
+/// from the beginning, and so most clients send them that way to everybody; some do it only to servers that call
+/// themselves OpenSSH.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LinkOrder {
+    /// As OpenSSH has it.
+    #[default]
+    TargetFirst,
+    /// As in the draft.
+    LinkFirst,
+}
+
+impl LinkOrder {
+    /// The order of a client that calls itself `ident` (RFC 4253, section 4.2).
+    pub fn of_client(ident: &[u8]) -> LinkOrder {
+        let is_strict = [&b"SSH-2.0-AsyncSSH"[..], b"SSH-2.0-WinSCP"].iter().any(|begin| ident.starts_with(begin));
+        if is_strict { LinkOrder::LinkFirst } else { LinkOrder::TargetFirst }
+    }
 }
 
 impl Settings {
@@ -332,4 +354,22 @@ type Split<'a> = (&'a [u8], &'a [u8]);
 fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, Broken> {
     let Some((field, rest)) = bytes.split_first_chunk::<4>() else { return Ok(None) };
     Ok(rest.split_at_checked(checked_length(*field)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_that_follow_the_draft_are_known() {
+        for (ident, order) in [
+            (&b"SSH-2.0-OpenSSH_9.2"[..], LinkOrder::TargetFirst),
+            (b"SSH-2.0-AsyncSSH_2.24.1", LinkOrder::LinkFirst),
+            (b"SSH-2.0-WinSCP_release_6.5", LinkOrder::LinkFirst),
+            (b"SSH-2.0-paramiko_5.1.0", LinkOrder::TargetFirst),
+            (b"", LinkOrder::TargetFirst),
+        ] {
+            assert_eq!(LinkOrder::of_client(ident), order, "{}", ident.escape_ascii());
+        }
+    }
 }

@@ -19,7 +19,7 @@ mod names;
 mod open_files;
 mod reader;
 
-pub use engine::{Broken, Engine, Settings, Totals};
+pub use engine::{Broken, Engine, LinkOrder, Settings, Totals};
 
 #[cfg(doc)]
 use crate::files;

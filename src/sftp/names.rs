@@ -2,7 +2,7 @@
 
 use super::answer::{self, put_string, put_u32};
 use super::codes;
-use super::engine::{Engine, Served};
+use super::engine::{Engine, LinkOrder, Served};
 use super::failure::Failure;
 use super::reader::Reader;
 
@@ -43,10 +43,13 @@ impl Engine {
         Ok(())
     }
 
-    /// The target comes first, then the link: against the draft, but as OpenSSH does it and every client expects
-    /// (its PROTOCOL, section 4.1).
+    /// Mostly the target comes first, then the link: against the draft, but as OpenSSH does it (its PROTOCOL, section 4.1).
     pub(super) fn symlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let (target, link) = (reader.string()?, self.path(reader.string()?)?);
+        let (first, second) = (reader.string()?, reader.string()?);
+        let (target, link) = match self.settings.links {
+            LinkOrder::TargetFirst => (first, self.path(second)?),
+            LinkOrder::LinkFirst => (second, self.path(first)?),
+        };
         self.root.make_link(target, &link)?;
         answer::done(out, id);
         Ok(())

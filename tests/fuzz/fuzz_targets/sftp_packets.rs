@@ -30,6 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
         own_ids: enclos::files::own_ids(),
         umask: 0o022,
         start: b"/".to_vec(),
+        links: enclos::sftp::LinkOrder::default(),
     };
     let mut engine = Engine::new(Root::open(tree()).expect("the tree"), settings);
     let mut out = Vec::new();

@@ -90,6 +90,7 @@ fuzz_target!(|bytes: &[u8]| {
         own_ids: enclos::files::own_ids(),
         umask: 0o022,
         start: b"/".to_vec(),
+        links: enclos::sftp::LinkOrder::default(),
     };
     let mut engine = Engine::new(Root::open(tree()).expect("the tree"), settings);
     engine.feed(&[0, 0, 0, 5, 1, 0, 0, 0, 3], &mut Vec::new(), ROOM).expect("INIT");
