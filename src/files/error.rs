@@ -26,6 +26,8 @@ pub enum Reason {
     Exists,
     /// The directory is not empty.
     NotEmpty,
+    /// A part of a grant that has rights of its own was exchanged.
+    Replaced,
     /// A component of the path is no directory.
     NotDirectory,
     /// A directory, where a file was meant.
@@ -101,6 +103,9 @@ impl Error {
             Reason::NoSpace => "no space left on the server's disk",
             Reason::Exists => "a file or directory of that name exists already",
             Reason::NotEmpty => "the directory is not empty",
+            Reason::Replaced => {
+                "a directory or file that is granted to you on its own was replaced on the server; log in again"
+            }
             Reason::NotDirectory => "a part of the path is not a directory",
             Reason::IsDirectory => "this is a directory",
             Reason::NotRegular => "this is a pipe, socket or device and cannot be opened",

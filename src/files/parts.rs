@@ -5,14 +5,17 @@
 //! off with the old file, and the new one would be open to a live session. So before and after everything that is done
 //! by name it is looked whether each part is still in its place. It does not come back by itself: from then on nothing
 //! more is done, and the next login attaches what is there then.
+//!
+//! A view is opened some time after it was attached: with the first channel, which a client may ask for whenever it likes.
+//! So what lies at a place then must be a mount too, or nothing.
 
 use std::ffi::CString;
 
-use rustix::fs::{AtFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::resolve::c_string;
-use super::{Error, Root};
+use super::{Error, Reason, Root};
 use crate::domain::Layout;
 
 /// All places where one grant lies in another, and what leads there.
@@ -21,11 +24,22 @@ pub(super) struct Parts {
     places: Vec<Place>,
 }
 
-/// What was found at a place when the view was opened: a mount, by its number, or nothing.
+/// Where a part lies, and what was found there when the view was opened.
 #[derive(Debug)]
 struct Place {
     path: CString,
-    mount: Option<u64>,
+    lies: Lies,
+}
+
+/// What lies at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lies {
+    /// A mount, by its number.
+    Mount(u64),
+    /// Something that nothing is mounted on.
+    Bare,
+    /// Nothing.
+    Nothing,
 }
 
 impl Parts {
@@ -33,8 +47,12 @@ impl Parts {
         let mut places: Vec<Place> = Vec::new();
         for path in paths(layout) {
             let path = c_string(path.as_bytes())?;
-            let mount = mount_at(root, &path)?;
-            places.push(Place { path, mount });
+            let lies = look(root, &path)?;
+            // It was exchanged, or came, after the view was attached.
+            if lies == Lies::Bare {
+                return Err(Error::new(Reason::Replaced));
+            }
+            places.push(Place { path, lies });
         }
         Ok(Parts { places })
     }
@@ -43,17 +61,18 @@ impl Parts {
 impl Root {
     /// Whether every part of a grant is where it was. Once it is not, it never is again.
     pub fn is_in_place(&self) -> bool {
-        let is_there = |place: &Place| mount_at(self, &place.path).is_ok_and(|mount| mount == place.mount);
+        let is_there = |place: &Place| look(self, &place.path).is_ok_and(|lies| lies == place.lies);
         self.overlay.parts.places.iter().all(is_there)
     }
 }
 
-/// The mount that lies at a path of which every component is one, or nothing.
-fn mount_at(root: &Root, path: &CString) -> Result<Option<u64>, Error> {
+/// What lies at a path of which every component is a mount, or nothing.
+fn look(root: &Root, path: &CString) -> Result<Lies, Error> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     match rustix::fs::statx(root, path.as_c_str(), flags, StatxFlags::MNT_ID) {
-        Ok(Statx { stx_mnt_id, .. }) => Ok(Some(stx_mnt_id)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Ok(found) if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => Ok(Lies::Mount(found.stx_mnt_id)),
+        Ok(_) => Ok(Lies::Bare),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(Lies::Nothing),
         Err(errno) => Err(errno.into()),
     }
 }

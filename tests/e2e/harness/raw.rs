@@ -4,7 +4,8 @@
 //! confinement are made of.
 
 use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::client::{Login, ssh};
 
@@ -149,7 +150,17 @@ impl Raw {
 
     /// The same; an error is what `ssh` said.
     pub(crate) fn try_connect(login: &Login) -> Result<Raw, String> {
+        Raw::try_connect_by(ssh(login), login)
+    }
+
+    /// The same, as one more channel of a connection that `ssh` shares at `control`.
+    pub(crate) fn try_join(login: &Login, control: &Path) -> Result<Raw, String> {
         let mut command = ssh(login);
+        command.arg("-o").arg(format!("ControlPath={}", control.display()));
+        Raw::try_connect_by(command, login)
+    }
+
+    fn try_connect_by(mut command: Command, login: &Login) -> Result<Raw, String> {
         command.args(["-o", "LogLevel=ERROR", "-s"]).arg(login.at()).arg("sftp");
         let mut ssh =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start ssh");

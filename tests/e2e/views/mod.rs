@@ -3,6 +3,7 @@
 mod drop_box;
 mod links;
 mod nested;
+mod swapped;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,69 @@
+//! Parts of grants that somebody exchanges, spoils or brings into being, before a session has opened anything and after.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use super::{NEW, Site, names};
+use crate::harness::{Identity, Login, Raw, Reply, Waiting, ssh, wait_until};
+
+as_root_and_rootless!(what_is_swapped_after_the_login_stays_closed,);
+
+/// A connection on which nothing has been opened yet.
+struct Master {
+    ssh: Child,
+    control: PathBuf,
+}
+
+impl Master {
+    fn connect(site: &Site, login: &Login) -> Master {
+        let control = site.node.dir().join(format!("control-{}", login.user));
+        let mut command = ssh(login);
+        command.args(["-N", "-o", "ControlMaster=yes", "-o"]).arg(format!("ControlPath={}", control.display()));
+        let ssh = command.arg(login.at()).stdin(Stdio::null()).spawn().expect("start ssh");
+        assert_eq!(wait_until(Duration::from_secs(30), || control.exists()), Waiting::Came);
+        Master { ssh, control }
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        drop(self.ssh.kill());
+        drop(self.ssh.wait());
+    }
+}
+
+/// As an editor saves and a deploy exchanges: something new takes the name in one step.
+fn swap(site: &Site, path: &str, inside: &str, text: &str) {
+    let at = if inside.is_empty() { "next".to_owned() } else { format!("next/{inside}") };
+    site.file(&at, text);
+    let place = site.home.join(path);
+    if place.is_dir() {
+        fs::rename(&place, site.home.join("old")).expect("the old one goes");
+    }
+    fs::rename(site.home.join("next"), place).expect("the new one comes");
+}
+
+fn what_is_swapped_after_the_login_stays_closed(identity: Identity) {
+    let site = Site::new(identity);
+    site.file("www/site1/.env", "SECRET=1");
+    let login = site.user("part", &[("www/site1", "rw"), ("www/site1/.env", "hidden"), ("www/site1/config", "ro")]);
+    for (path, inside, read, written) in [
+        ("www/site1/.env", "", &b"/.env"[..], &b"/.env"[..]),
+        ("www/site1/config", "app.ini", b"/.env", b"/config/app.ini"),
+    ] {
+        let master = Master::connect(&site, &login);
+        swap(&site, path, inside, "SECRET=2");
+        match Raw::try_join(&login, &master.control) {
+            Err(said) => assert!(said.contains("log in again"), "{said}"),
+            Ok(mut raw) => {
+                assert_eq!(raw.contents(read), Err(Reply::Status(2, "no such file or directory".into())));
+                assert!(!raw.put(written, b"mine", NEW).is_success());
+            }
+        }
+        let mut raw = Raw::connect(&login);
+        assert_eq!(names(&mut raw, b"/"), ["config", "index.html", "private"]);
+    }
+    assert_eq!(site.text("www/site1/config/app.ini"), "SECRET=2");
+}
