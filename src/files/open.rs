@@ -189,6 +189,11 @@ impl File {
         File { upload: Some(ticket), ..self }
     }
 
+    /// Whether it does not have its name yet.
+    pub fn is_uploading(&self) -> bool {
+        self.upload.is_some()
+    }
+
     /// Something was not written: an upload is not to be put in place.
     pub fn note_failure(&self) {
         if let Some(upload) = &self.upload {

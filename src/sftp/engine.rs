@@ -10,7 +10,7 @@ use super::handles::Handles;
 use super::jobs::Jobs;
 use super::reader::Reader;
 use crate::domain::Timestamp;
-use crate::files::{self, Attributes, Reason, Root};
+use crate::files::{self, Attributes, File, Reason, Root};
 
 /// Most bytes of requests that wait for their answers to be read. A client that sends requests and reads no answer
 /// reaches it; one that keeps several hundred requests in flight does not.
@@ -275,7 +275,7 @@ impl Engine {
                 Ok(())
             }
             (codes::INIT, true) | (_, false) => Err(Broken::Order),
-            (kind, true) if by_handle(kind) => {
+            (kind, true) if by_handle(kind) && !(kind == codes::CLOSE && self.gives_a_name(reader)) => {
                 self.answer(kind, number, reader, out);
                 Ok(())
             }
@@ -287,6 +287,11 @@ impl Engine {
                 self.check_place().inspect_err(|_| out.truncate(before))
             }
         }
+    }
+
+    /// Whether closing a handle has its file take a name: an upload that shows when it is whole.
+    fn gives_a_name(&mut self, mut close: Reader<'_>) -> bool {
+        close.string().is_ok_and(|handle| self.handles.file(handle).is_ok_and(File::is_uploading))
     }
 
     fn check_place(&self) -> Result<(), Broken> {

@@ -8,7 +8,10 @@ use std::time::Duration;
 use super::{NEW, Site, names};
 use crate::harness::{Identity, Login, Raw, Reply, Waiting, ssh, wait_until};
 
-as_root_and_rootless!(what_is_swapped_after_the_login_stays_closed,);
+as_root_and_rootless!(
+    what_is_swapped_after_the_login_stays_closed,
+    an_upload_that_becomes_whole_does_not_replace_what_came_meanwhile,
+);
 
 /// A connection on which nothing has been opened yet.
 struct Master {
@@ -66,4 +69,17 @@ fn what_is_swapped_after_the_login_stays_closed(identity: Identity) {
         assert_eq!(names(&mut raw, b"/"), ["config", "index.html", "private"]);
     }
     assert_eq!(site.text("www/site1/config/app.ini"), "SECRET=2");
+}
+
+fn an_upload_that_becomes_whole_does_not_replace_what_came_meanwhile(identity: Identity) {
+    let site = Site::new(identity);
+    let login = site.user("part", &[("www/site1", "rw"), ("www/site1/.env", "hidden")]);
+    site.node.admin(&["user", "set", "part", "--uploads", "atomic"]);
+    let mut raw = Raw::connect(&login);
+    let Reply::Handle(handle) = raw.open(b"/.env", NEW) else { panic!("nothing is hidden yet") };
+    assert!(raw.write_at(&handle, 0, b"SECRET=mine").is_success());
+    site.file("www/site1/.env", "SECRET=theirs");
+    let close = [&8_u32.to_be_bytes()[..], &handle].concat();
+    assert_eq!(raw.try_ask(4, &close), None, "it came, so the session ends");
+    assert_eq!(site.text("www/site1/.env"), "SECRET=theirs");
 }
