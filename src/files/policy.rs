@@ -112,7 +112,9 @@ impl Root {
                 Ok(found)
             }
             // What is hidden is not there, rather than forbidden.
-            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if self.overlay.hides(at)? => {
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::ISDIR | Errno::NOTDIR)
+                if self.overlay.hides(at)? =>
+            {
                 Err(Error::new(Reason::NotFound))
             }
             Err(errno) => Err(errno.into()),

@@ -41,36 +41,54 @@ pub(super) fn c_string(bytes: &[u8]) -> Result<CString, Error> {
     CString::new(bytes).map_err(|_| Error::new(Reason::BadName))
 }
 
-fn is_refusal(reason: Reason) -> bool {
-    matches!(reason, Reason::Permission | Reason::NotPermitted | Reason::ReadOnly | Reason::IsDirectory)
+/// Whether a failure says that there is something by a name.
+fn tells_of_something(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Permission | Reason::NotPermitted | Reason::ReadOnly | Reason::IsDirectory | Reason::NotDirectory
+    )
 }
 
 impl Root {
     /// Opens a path, following links inside the root, also those that are meant for the host's paths. Nothing is found
     /// of what is hidden.
     pub(super) fn follow(&self, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Error> {
+        match self.find(path, flags, mode) {
+            Err(error) if error.reason == Reason::NotFound && self.overlay.has_aliases() => {
+                let is_followed = !flags.intersects(OFlags::NOFOLLOW | OFlags::EXCL);
+                let elsewhere =
+                    self.through_host_paths(path, if is_followed { Last::Followed } else { Last::NotFollowed });
+                self.find(&elsewhere.ok_or(error)?, flags, mode)
+            }
+            found => found,
+        }
+    }
+
+    /// The same for a path that says only what the view has.
+    fn find(&self, path: &[u8], flags: OFlags, mode: Mode) -> Result<OwnedFd, Error> {
         match self.resolve(path, flags, mode) {
             Ok(found) => {
                 self.overlay.check_shown(&found)?;
                 Ok(found)
             }
-            Err(error) if error.reason == Reason::NotFound && self.overlay.has_aliases() => {
-                let is_followed = !flags.intersects(OFlags::NOFOLLOW | OFlags::EXCL);
-                let elsewhere =
-                    self.through_host_paths(path, if is_followed { Last::Followed } else { Last::NotFollowed });
-                let found = self.resolve(&elsewhere.ok_or(error)?, flags, mode)?;
-                self.overlay.check_shown(&found)?;
-                Ok(found)
-            }
-            Err(error) if self.overlay.hides_something() && is_refusal(error.reason) => {
-                match self.resolve(path, OFlags::PATH, Mode::empty()) {
-                    Ok(found) => self.overlay.check_shown(found)?,
-                    // Something was to be made; it is the directory that may be hidden.
-                    Err(_) => drop(self.at(path)?),
+            Err(error) => {
+                if self.overlay.hides_something() && tells_of_something(error.reason) {
+                    self.check_none_hidden_on(path)?;
                 }
                 Err(error)
             }
-            Err(error) => Err(error),
+        }
+    }
+
+    /// Fails if a path leads to something hidden, or to a name beneath it: there is nothing, and so nothing else is wrong.
+    fn check_none_hidden_on(&self, path: &[u8]) -> Result<(), Error> {
+        let mut way = path;
+        loop {
+            match (self.resolve(way, OFlags::PATH, Mode::empty()), way.iter().rposition(|b| *b == b'/')) {
+                (Ok(found), _) => return self.overlay.check_shown(&found),
+                (Err(_), Some(slash)) => way = way.get(..slash).unwrap_or_default(),
+                (Err(_), None) => return Ok(()),
+            }
         }
     }
 

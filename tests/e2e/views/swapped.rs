@@ -1,16 +1,18 @@
 //! Parts of grants that somebody exchanges, spoils or brings into being, before a session has opened anything and after.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::{NEW, Site, names};
-use crate::harness::{Identity, Login, Raw, Reply, Waiting, ssh, wait_until};
+use crate::harness::{Attributes, Identity, Login, Raw, Reply, Waiting, open, ssh, wait_until};
 
 as_root_and_rootless!(
     what_is_swapped_after_the_login_stays_closed,
     an_upload_that_becomes_whole_does_not_replace_what_came_meanwhile,
+    hidden_and_missing_are_not_told_apart,
 );
 
 /// A connection on which nothing has been opened yet.
@@ -82,4 +84,79 @@ fn an_upload_that_becomes_whole_does_not_replace_what_came_meanwhile(identity: I
     let close = [&8_u32.to_be_bytes()[..], &handle].concat();
     assert_eq!(raw.try_ask(4, &close), None, "it came, so the session ends");
     assert_eq!(site.text("www/site1/.env"), "SECRET=theirs");
+}
+
+/// Every way to ask for a name, and what is answered to each.
+fn asked(raw: &mut Raw, path: &[u8]) -> Vec<(&'static str, Reply)> {
+    let any = Attributes { permissions: Some(0o600), ..Attributes::default() };
+    vec![
+        ("stat", raw.stat(path)),
+        ("lstat", raw.lstat(path)),
+        ("read", raw.open(path, open::READ)),
+        ("write", raw.open(path, open::WRITE)),
+        ("read and write", raw.open(path, open::READ | open::WRITE)),
+        ("cut", raw.open(path, open::WRITE | open::TRUNCATE)),
+        ("list", raw.opendir(path)),
+        ("readlink", raw.readlink(path)),
+        ("remove", raw.remove(path)),
+        ("rmdir", raw.rmdir(path)),
+        ("rename", raw.rename(path, b"/taken")),
+        ("posix-rename", raw.extended("posix-rename@openssh.com", &[path, b"/taken"])),
+        ("hardlink", raw.extended("hardlink@openssh.com", &[path, b"/taken"])),
+        ("chmod", raw.setstat(path, &any)),
+        ("statvfs", raw.extended("statvfs@openssh.com", &[path])),
+    ]
+}
+
+fn hidden_and_missing_are_not_told_apart(identity: Identity) {
+    let site = Site::new(identity);
+    site.file("www/site1/.env", "SECRET=1");
+    let grants = [("www/site1", "rw"), ("www/site1/.env", "hidden"), ("www/site1/private", "hidden")];
+    let mut wrong = Vec::new();
+    for uploads in ["direct", "atomic"] {
+        let name = format!("part-{uploads}");
+        let login = site.user(&name, &grants);
+        site.node.admin(&["user", "set", &name, "--uploads", uploads]);
+        for name in [".env", "private", ".nothing"] {
+            let link = site.home.join(format!("www/site1/to{name}"));
+            if !link.is_symlink() {
+                symlink(site.on_host(&format!("www/site1/{name}")), link).expect("a link");
+            }
+        }
+        site.node.own(&site.home);
+        let mut raw = Raw::connect(&login);
+        for (missing, hidden) in [
+            ("/.nothing", "/.env"),
+            ("/.nothing", "/private"),
+            ("/.nothing/x", "/.env/x"),
+            ("/.nothing/x", "/private/deep"),
+        ] {
+            for (one, other) in asked(&mut raw, missing.as_bytes()).into_iter().zip(asked(&mut raw, hidden.as_bytes()))
+            {
+                if one != other {
+                    wrong.push((uploads, missing.to_owned(), one, hidden.to_owned(), other));
+                }
+            }
+        }
+        // Links themselves may be looked at; what counts is what lies behind them.
+        for hidden in ["/to.env", "/toprivate"] {
+            for what in [open::READ, open::WRITE, open::READ | open::WRITE, open::WRITE | open::TRUNCATE] {
+                let (one, other) = (raw.open(b"/to.nothing", what), raw.open(hidden.as_bytes(), what));
+                if one != other {
+                    wrong.push((
+                        uploads,
+                        format!("/to.nothing {what}"),
+                        ("open", one),
+                        hidden.to_owned(),
+                        ("open", other),
+                    ));
+                }
+            }
+            let (one, other) = (raw.opendir(b"/to.nothing"), raw.opendir(hidden.as_bytes()));
+            assert_eq!(one, other);
+            let (one, other) = (raw.stat(b"/to.nothing"), raw.stat(hidden.as_bytes()));
+            assert_eq!(one, other);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
