@@ -50,8 +50,8 @@ pub(super) fn open_home(plan: &Plan) -> Result<OwnedFd, Fault> {
     }
 }
 
-/// The mount that a step attaches; none for a cover, nor for a way that is not there: what it leads to is looked for by
-/// itself, and needs no hiding if it is not there either.
+/// The mount that a step attaches; none for a cover, nor for a way that is not there or is a file: what it leads to is
+/// looked for by itself, and needs no hiding if it is not there either.
 pub(super) fn clone(
     plan: &Plan,
     home: &OwnedFd,
@@ -64,7 +64,7 @@ pub(super) fn clone(
         Source::Cover => return Ok(None),
     };
     let (source, stat) = match open(plan, home, wanted, rights, is_way) {
-        Err(Fault::Missing { .. }) if is_way => return Ok(None),
+        Err(fault) if is_way && leads_nowhere(&fault) => return Ok(None),
         opened => opened?,
     };
     let fd = open_tree(
@@ -82,6 +82,15 @@ pub(super) fn clone(
     Ok(Some(Tree { fd, identity: Identity::from(&stat) }))
 }
 
+/// Whether nothing can lie in what was found. Beneath a link something could.
+fn leads_nowhere(fault: &Fault) -> bool {
+    match fault {
+        Fault::Missing { .. } => true,
+        Fault::NotPlain { errno, .. } => *errno == Errno::NOTDIR.raw_os_error(),
+        _ => false,
+    }
+}
+
 /// A grant is a directory of the account's; inside another one it may be a file. What lies on the way to a nested one is
 /// attached with the rights of the grant around it, whoever owns it.
 fn open(plan: &Plan, home: &OwnedFd, wanted: &Step, rights: Rights, is_way: bool) -> Result<(OwnedFd, Stat), Fault> {
@@ -94,6 +103,7 @@ fn open(plan: &Plan, home: &OwnedFd, wanted: &Step, rights: Rights, is_way: bool
     match (FileType::from_raw_mode(stat.st_mode), &wanted.target) {
         (FileType::Directory, _) => {}
         (FileType::RegularFile, Target::Inside { .. }) if !is_way => {}
+        (FileType::Symlink, _) => return Err(Fault::NotPlain { path: path(), errno: Errno::LOOP.raw_os_error() }),
         _ => return Err(Fault::NotPlain { path: path(), errno: Errno::NOTDIR.raw_os_error() }),
     }
     if is_way || stat.st_uid == plan.owner().0 || (rights.read_only && stat.st_uid == 0) {

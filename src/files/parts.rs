@@ -11,7 +11,7 @@
 
 use std::ffi::CString;
 
-use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::resolve::c_string;
@@ -36,8 +36,10 @@ struct Place {
 enum Lies {
     /// A mount, by its number.
     Mount(u64),
-    /// Something that nothing is mounted on.
+    /// A directory or a link that nothing is mounted on.
     Bare,
+    /// Anything else that nothing is mounted on. In it there can be nothing.
+    Leaf,
     /// Nothing.
     Nothing,
 }
@@ -46,10 +48,11 @@ impl Parts {
     pub(super) fn of(root: &Root, layout: &Layout) -> Result<Parts, Error> {
         let mut places: Vec<Place> = Vec::new();
         for path in paths(layout) {
+            let is_part = layout.placed.iter().any(|placed| placed.at == path);
             let path = c_string(path.as_bytes())?;
             let lies = look(root, &path)?;
-            // It was exchanged, or came, after the view was attached.
-            if lies == Lies::Bare {
+            // It was exchanged, or came, after the view was attached. A file may be on the way to what is not there.
+            if lies == Lies::Bare || lies == Lies::Leaf && is_part {
                 return Err(Error::new(Reason::Replaced));
             }
             places.push(Place { path, lies });
@@ -69,9 +72,12 @@ impl Root {
 /// What lies at a path of which every component is a mount, or nothing.
 fn look(root: &Root, path: &CString) -> Result<Lies, Error> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    match rustix::fs::statx(root, path.as_c_str(), flags, StatxFlags::MNT_ID) {
+    match rustix::fs::statx(root, path.as_c_str(), flags, StatxFlags::TYPE | StatxFlags::MNT_ID) {
         Ok(found) if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => Ok(Lies::Mount(found.stx_mnt_id)),
-        Ok(_) => Ok(Lies::Bare),
+        Ok(found) => match FileType::from_raw_mode(found.stx_mode.into()) {
+            FileType::Directory | FileType::Symlink => Ok(Lies::Bare),
+            _ => Ok(Lies::Leaf),
+        },
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(Lies::Nothing),
         Err(errno) => Err(errno.into()),
     }

@@ -7,12 +7,13 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use super::{NEW, Site, names};
-use crate::harness::{Attributes, Identity, Login, Raw, Reply, Waiting, open, ssh, wait_until};
+use crate::harness::{Attributes, Identity, Login, Raw, Reply, Waiting, open, ssh, status, wait_until};
 
 as_root_and_rootless!(
     what_is_swapped_after_the_login_stays_closed,
     an_upload_that_becomes_whole_does_not_replace_what_came_meanwhile,
     hidden_and_missing_are_not_told_apart,
+    what_is_no_directory_leads_to_nothing_hidden,
 );
 
 /// A connection on which nothing has been opened yet.
@@ -159,4 +160,18 @@ fn hidden_and_missing_are_not_told_apart(identity: Identity) {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn what_is_no_directory_leads_to_nothing_hidden(identity: Identity) {
+    let site = Site::new(identity);
+    let login = site.user("part", &[("www/site1", "rw"), ("www/site1/later/on/top", "hidden")]);
+    let mut raw = Raw::connect(&site.user("whole", &[("www/site1", "rw")]));
+    assert!(raw.put(b"/later", b"a file", NEW).is_success());
+    let mut part = Raw::connect(&login);
+    assert_eq!(part.contents(b"/later").expect("not hidden itself"), b"a file");
+    assert!(raw.remove(b"/later").is_success());
+    site.file("www/site1/later/on/top/note", "hush");
+    assert_eq!(part.try_stat(b"/later/on/top/note"), None, "it came, so the session ends");
+    let mut part = Raw::connect(&login);
+    assert_eq!(part.stat(b"/later/on/top/note").code(), Some(status::NO_SUCH_FILE));
 }
