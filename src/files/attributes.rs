@@ -125,6 +125,7 @@ impl Root {
 
     fn set_mode(&self, path: &[u8], target: &OwnedFd, asked: u32) -> Result<(), Error> {
         let Some(mode) = permissions(&self.policy, asked, rustix::fs::fstat(target)?.st_mode) else { return Ok(()) };
+        self.check_stays_open(target, mode)?;
         match sys::set_mode(target, mode.as_raw_mode()) {
             // Before Linux 6.6 a stand-in has no mode to set; the file itself is opened for it.
             Err(Errno::NOSYS) => self.open_to_change(path, OFlags::RDONLY)?.set_mode(asked),

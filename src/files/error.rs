@@ -26,6 +26,8 @@ pub enum Reason {
     Exists,
     /// The directory is not empty.
     NotEmpty,
+    /// A directory that leads to a part with rights of its own must stay open to its owner.
+    LeadsToPart,
     /// A part of a grant that has rights of its own was exchanged.
     Replaced,
     /// A component of the path is no directory.
@@ -103,6 +105,9 @@ impl Error {
             Reason::NoSpace => "no space left on the server's disk",
             Reason::Exists => "a file or directory of that name exists already",
             Reason::NotEmpty => "the directory is not empty",
+            Reason::LeadsToPart => {
+                "something that is granted to you on its own lies in this directory: its owner must be able to enter it"
+            }
             Reason::Replaced => {
                 "a directory or file that is granted to you on its own was replaced on the server; log in again"
             }

@@ -9,9 +9,11 @@
 //! A view is opened some time after it was attached: with the first channel, which a client may ask for whenever it likes.
 //! So what lies at a place then must be a mount too, or nothing.
 
-use std::ffi::CString;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, FileType, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
 use super::resolve::c_string;
@@ -22,6 +24,8 @@ use crate::domain::Layout;
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     places: Vec<Place>,
+    /// The mounts whose roots parts lie in, or what leads to them.
+    around: BTreeSet<u64>,
 }
 
 /// Where a part lies, and what was found there when the view was opened.
@@ -47,8 +51,13 @@ enum Lies {
 impl Parts {
     pub(super) fn of(root: &Root, layout: &Layout) -> Result<Parts, Error> {
         let mut places: Vec<Place> = Vec::new();
+        let mut around = BTreeSet::new();
         for path in paths(layout) {
             let is_part = layout.placed.iter().any(|placed| placed.at == path);
+            let outer = path.rsplit_once('/').map_or(".", |(outer, _)| outer);
+            if let Lies::Mount(number) = look(root, &c_string(outer.as_bytes())?)? {
+                around.insert(number);
+            }
             let path = c_string(path.as_bytes())?;
             let lies = look(root, &path)?;
             // It was exchanged, or came, after the view was attached. A file may be on the way to what is not there.
@@ -57,7 +66,22 @@ impl Parts {
             }
             places.push(Place { path, lies });
         }
-        Ok(Parts { places })
+        Ok(Parts { places, around })
+    }
+}
+
+impl Root {
+    /// Fails if nobody could enter a directory any more that leads to a part: the rights of the part could then be neither
+    /// seen nor attached, so this login would shut itself and others out.
+    pub(super) fn check_stays_open(&self, directory: impl AsFd, mode: Mode) -> Result<(), Error> {
+        let Parts { around, .. } = &self.overlay.parts;
+        if around.is_empty() || mode.contains(Mode::XUSR) {
+            return Ok(());
+        }
+        match lies(statx(directory, c"", AtFlags::EMPTY_PATH)?) {
+            Lies::Mount(number) if around.contains(&number) => Err(Error::new(Reason::LeadsToPart)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -70,16 +94,25 @@ impl Root {
 }
 
 /// What lies at a path of which every component is a mount, or nothing.
-fn look(root: &Root, path: &CString) -> Result<Lies, Error> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    match rustix::fs::statx(root, path.as_c_str(), flags, StatxFlags::TYPE | StatxFlags::MNT_ID) {
-        Ok(found) if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) => Ok(Lies::Mount(found.stx_mnt_id)),
-        Ok(found) => match FileType::from_raw_mode(found.stx_mode.into()) {
-            FileType::Directory | FileType::Symlink => Ok(Lies::Bare),
-            _ => Ok(Lies::Leaf),
-        },
+fn look(root: &Root, path: &CStr) -> Result<Lies, Error> {
+    match statx(root, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
+        Ok(found) => Ok(lies(found)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(Lies::Nothing),
         Err(errno) => Err(errno.into()),
+    }
+}
+
+fn statx(at: impl AsFd, path: &CStr, flags: AtFlags) -> Result<Statx, Errno> {
+    rustix::fs::statx(at, path, flags, StatxFlags::TYPE | StatxFlags::MNT_ID)
+}
+
+fn lies(found: Statx) -> Lies {
+    if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+        return Lies::Mount(found.stx_mnt_id);
+    }
+    match FileType::from_raw_mode(found.stx_mode.into()) {
+        FileType::Directory | FileType::Symlink => Lies::Bare,
+        _ => Lies::Leaf,
     }
 }
 
@@ -87,7 +120,7 @@ fn look(root: &Root, path: &CString) -> Result<Lies, Error> {
 fn paths(layout: &Layout) -> Vec<String> {
     let parts = |at: &str| at.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let tops: Vec<Vec<String>> = layout.placed.iter().filter(|p| !p.nested).map(|p| parts(&p.at)).collect();
-    let mut paths = std::collections::BTreeSet::new();
+    let mut paths = BTreeSet::new();
     for nested in layout.placed.iter().filter(|p| p.nested) {
         let at = parts(&nested.at);
         let top = tops.iter().filter(|top| at.starts_with(top)).map(Vec::len).max().unwrap_or(0);

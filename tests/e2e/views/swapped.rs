@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use super::{NEW, Site, names};
+use super::{NEW, Site, names, refusal};
 use crate::harness::{Attributes, Identity, Login, Raw, Reply, Waiting, open, ssh, status, wait_until};
 
 as_root_and_rootless!(
@@ -14,6 +14,7 @@ as_root_and_rootless!(
     an_upload_that_becomes_whole_does_not_replace_what_came_meanwhile,
     hidden_and_missing_are_not_told_apart,
     what_is_no_directory_leads_to_nothing_hidden,
+    a_way_that_was_closed_shuts_nobody_out,
 );
 
 /// A connection on which nothing has been opened yet.
@@ -174,4 +175,22 @@ fn what_is_no_directory_leads_to_nothing_hidden(identity: Identity) {
     assert_eq!(part.try_stat(b"/later/on/top/note"), None, "it came, so the session ends");
     let mut part = Raw::connect(&login);
     assert_eq!(part.stat(b"/later/on/top/note").code(), Some(status::NO_SUCH_FILE));
+}
+
+/// Taking the right to enter from a directory is a common slip, after which no login could see to the part in it.
+fn a_way_that_was_closed_shuts_nobody_out(identity: Identity) {
+    let site = Site::new(identity);
+    let grants = [("www/site1", "rw"), ("www/site1/private/deep", "hidden"), ("www/site1/config", "ro")];
+    let login = site.user("part", &grants);
+    let mode = |bits| Attributes { permissions: Some(bits), ..Attributes::default() };
+    for path in [&b"/private"[..], b"/"] {
+        let mut raw = Raw::connect(&login);
+        let refused = raw.setstat(path, &mode(0o600));
+        assert!(refusal(&refused).1.contains("must be able to enter"), "{refused:?}");
+        assert!(raw.setstat(path, &mode(0o700)).is_success());
+        assert_eq!(raw.contents(b"/config/app.ini").expect("may be read"), b"key = 1");
+    }
+    let mut raw = Raw::connect(&login);
+    assert!(raw.mkdir(b"/private/mine").is_success());
+    assert!(raw.setstat(b"/private/mine", &mode(0o600)).is_success(), "other directories may be closed");
 }
