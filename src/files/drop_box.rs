@@ -31,7 +31,7 @@ pub(super) struct DropBoxes {
 
 /// Which file something is, for as long as it exists: device, inode, and when it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Identity {
+pub(super) struct Identity {
     device: (u32, u32),
     inode: u64,
     made: (i64, u32),
@@ -102,10 +102,10 @@ impl DropBoxes {
     }
 
     /// What has a name in a drop box, if it may be acted on.
-    fn find_own(&self, at: &At) -> Result<(), Error> {
+    fn find_own(&self, at: &At) -> Result<Identity, Error> {
         let found = look(&at.parent, &at.name, AtFlags::empty())?;
         match self.is_own(at, &found)? {
-            true => Ok(()),
+            true => Ok(found.identity),
             false if found.kind == FileType::Directory => Err(refused()),
             false => Err(Error::new(Reason::NotFound)),
         }
@@ -145,12 +145,23 @@ impl Root {
         if is_visible { Ok(()) } else { Err(Error::new(Reason::NotFound)) }
     }
 
-    /// Fails for a name in a drop box behind which is nothing of this login's, before it is removed or renamed.
-    pub(super) fn check_own_name(&self, at: &At) -> Result<(), Error> {
+    /// Fails for a name in a drop box behind which is nothing of this login's, before it is removed or renamed. `None`
+    /// where that does not matter.
+    pub(super) fn check_own_name(&self, at: &At) -> Result<Option<Identity>, Error> {
         match &self.overlay.drop_boxes {
-            Some(boxes) if boxes.holds(&at.parent)? => boxes.find_own(at),
-            _ => Ok(()),
+            Some(boxes) if boxes.holds(&at.parent)? => Ok(Some(boxes.find_own(at)?)),
+            _ => Ok(None),
         }
+    }
+
+    /// Remembers the new name of what [`Root::check_own_name`] has found. It is not looked at again: by now somebody else's
+    /// may have that name, if another connection of this login took the renamed one away at once.
+    pub(super) fn note_renamed(&self, found: Option<Identity>, to: &At) -> Result<(), Error> {
+        if let (Some(boxes), Some(found)) = (&self.overlay.drop_boxes, found) {
+            let directory = look_at(&to.parent)?.identity;
+            boxes.own().note(directory, to.name.to_bytes().to_vec(), found);
+        }
+        Ok(())
     }
 
     /// Fails in a drop box: links of both kinds can be used to reach what others put there.

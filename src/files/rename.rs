@@ -26,14 +26,14 @@ impl Root {
         if slashed && old.kind()? != FileType::Directory {
             return Err(new.check_free().err().unwrap_or(Errno::NOTDIR).into());
         }
-        self.check_own_name(&old)?;
+        let own = self.check_own_name(&old)?;
         self.check_name(new.name.to_bytes())?;
         self.refuse_awaited_for(&old, &new)?;
         if let Err(error) = rename_to_new(&old, &new) {
             old.kind()?;
             return Err(error);
         }
-        self.note_own(&new)
+        self.note_renamed(own, &new)
     }
 
     /// Renames; a file that has the new name already is replaced in one step, as POSIX says.
@@ -44,7 +44,7 @@ impl Root {
         if slashed {
             refuse_file(&from, &to)?;
         }
-        self.check_own_name(&from)?;
+        let own = self.check_own_name(&from)?;
         self.check_name(to.name.to_bytes())?;
         self.settle_own(&to)?;
         if self.keeps(&to)? {
@@ -52,7 +52,7 @@ impl Root {
         } else {
             rustix::fs::renameat(&from.parent, from.name.as_c_str(), &to.parent, to.name.as_c_str())?;
         }
-        self.note_own(&to)
+        self.note_renamed(own, &to)
     }
 
     /// The two names of a rename. As in the kernel, both directories are found, and may be searched, before anything
