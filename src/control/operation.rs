@@ -86,7 +86,9 @@ pub enum OperationError {
         "the upload directory {path} would lie inside {outer}, which {user} can read: rights inside a readable directory cannot be only to upload; grant one of them only"
     )]
     ReadableDropBox { user: UserName, path: RelPath, outer: RelPath },
-    #[error("{path} lies inside {outer}, which is hidden from {user}; remove that grant first")]
+    #[error(
+        "{path} would lie inside {outer}, which is hidden from {user}, and nothing in there can be granted; remove one of the two first"
+    )]
     InsideHidden { user: UserName, path: RelPath, outer: RelPath },
     #[error("{user} has that key already ({fingerprint})")]
     KeyExists { user: UserName, fingerprint: String },

@@ -115,6 +115,7 @@ impl Layout {
 
     /// Gives every grant its place. What is hidden and lies in no grant is left out: it is not seen anyway.
     pub fn of(view: View, home: &HomePath, grants: &[Grant]) -> Result<Layout, Unplaced> {
+        grants.iter().try_for_each(|grant| check_nesting(grants, grant))?;
         let outermost: Vec<&Grant> =
             grants.iter().filter(|g| g.is_visible() && around(grants, g).next().is_none()).collect();
         let first = outermost.first().ok_or(Unplaced::NoGrant)?;
@@ -128,7 +129,7 @@ impl Layout {
         };
         let mut placed = Vec::with_capacity(grants.len());
         for grant in grants {
-            placed.extend(place(grants, grant, &tops)?);
+            placed.extend(place(grant, &tops));
         }
         placed.sort_by_key(|p| p.grant.path.components().count());
         if placed.iter().map(|p| p.at.len() + p.grant.path.as_str().len()).sum::<usize>() > Self::MOST_PATH_BYTES {
@@ -167,7 +168,8 @@ fn rooted<'a>(outermost: &[&'a Grant]) -> Result<Tops<'a>, Unplaced> {
     Ok(tops)
 }
 
-fn place(grants: &[Grant], grant: &Grant, tops: &Tops<'_>) -> Result<Option<Placed>, Unplaced> {
+/// Whether a grant may lie in those that it lies in, also where none of them can be reached yet.
+fn check_nesting(grants: &[Grant], grant: &Grant) -> Result<(), Unplaced> {
     for outer in around(grants, grant) {
         if !outer.is_visible() {
             return Err(Unplaced::InsideHidden { path: grant.path.clone(), outer: outer.path.clone() });
@@ -176,10 +178,14 @@ fn place(grants: &[Grant], grant: &Grant, tops: &Tops<'_>) -> Result<Option<Plac
             return Err(Unplaced::ReadableDropBox { path: grant.path.clone(), outer: outer.path.clone() });
         }
     }
-    let Some((top, at)) = tops.iter().find(|(path, _)| path.contains(&grant.path)) else { return Ok(None) };
+    Ok(())
+}
+
+fn place(grant: &Grant, tops: &Tops<'_>) -> Option<Placed> {
+    let (top, at) = tops.iter().find(|(path, _)| path.contains(&grant.path))?;
     let below = grant.path.components().skip(top.components().count());
     let parts: Vec<&str> = at.split('/').filter(|c| !c.is_empty()).chain(below).collect();
-    Ok(Some(Placed { grant: grant.clone(), at: parts.join("/"), nested: **top != grant.path }))
+    Some(Placed { grant: grant.clone(), at: parts.join("/"), nested: **top != grant.path })
 }
 
 #[cfg(test)]

@@ -201,6 +201,18 @@ async fn two_grants_are_never_shown_by_the_same_name() {
 }
 
 #[tokio::test]
+async fn nothing_is_granted_inside_what_is_hidden_whatever_comes_first() {
+    let database = Database::with_bob().await;
+    database.done(grant_add("bob", "www", Mode::Hidden)).await;
+    for mode in [Mode::Rw, Mode::Ro, Mode::Upload, Mode::Hidden] {
+        let refusal = database.refusal(grant_add("bob", "www/site1", mode)).await;
+        assert!(refusal.contains("www/site1 would lie inside www, which is hidden from bob"), "{refusal}");
+    }
+    database.done(grant_add("bob", "logs", Mode::Ro)).await;
+    assert_eq!(database.grants("bob").await.len(), 2);
+}
+
+#[tokio::test]
 async fn grants_of_one_user_fit_into_one_message() {
     let database = Database::with_bob().await;
     for n in 0..Facts::MOST_GRANTS {
