@@ -229,6 +229,7 @@ fn a_wrong_command_ends_with_2_and_says_what_was_meant() {
         ("user set bob --umask 8", "use an octal number up to 0777"),
         ("user set bob --directory-mode 0655", "lets the owner do everything"),
         ("user set bob --max-file-size 1.5G", "use a whole number of bytes"),
+        ("user set bob --view sideways", "use host or rooted, or default"),
         ("grant add bob /etc", "relative to the account's home"),
         ("grant add bob ../eve", "contains '..'"),
         ("grant add bob www --mode rx", "use rw, ro, upload or hidden"),
@@ -307,6 +308,8 @@ fn a_missing_directory_is_noted_and_made_when_asked() {
     let noted = place.run("grant add bob www/site1");
     assert_eq!(noted.code, Some(0), "{noted:?}");
     assert!(noted.err.contains("home/www/site1 does not exist yet"), "{noted:?}");
+    let hidden = place.run("grant add bob www/site1/.env --mode hidden");
+    assert_eq!((hidden.code, hidden.err.as_str()), (Some(0), ""), "what is hidden need not be there");
     let made = place.run("grant add bob www/site1 --create");
     assert_eq!((made.code, made.err.as_str()), (Some(0), ""), "{made:?}");
     let found = fs::metadata(place.path("home/www/site1")).expect("the directory");

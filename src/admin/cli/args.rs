@@ -149,10 +149,14 @@ pub(super) enum User {
 pub(super) struct ViewSetting(pub(super) Option<View>);
 
 impl std::str::FromStr for ViewSetting {
-    type Err = UnknownView;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, UnknownView> {
-        if text == "default" { Ok(ViewSetting(None)) } else { Ok(ViewSetting(Some(text.parse()?))) }
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "default" {
+            return Ok(ViewSetting(None));
+        }
+        let known = text.parse().map(|view| ViewSetting(Some(view)));
+        known.map_err(|unknown: UnknownView| format!("{unknown}, or default for what its services suggest"))
     }
 }
 
@@ -178,7 +182,7 @@ pub(super) enum Grant {
         /// Only those of one user
         user: Option<UserName>,
     },
-    /// Take a directory away, and end the user's sessions
+    /// Take a grant away; sessions of the user end if it may do less without it (a hidden part shows again)
     Remove {
         user: UserName,
         /// Path below the account's home

@@ -10,7 +10,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 use super::args::Grant;
 use super::{CommandError, Context, Result, report};
 use crate::control::{AccountView, Operation, Outcome, UserView};
-use crate::domain::{RelPath, UserName};
+use crate::domain::{Mode, RelPath, UserName};
 
 pub(super) fn run(context: &Context<'_>, command: Grant) -> Result<()> {
     match command {
@@ -36,14 +36,17 @@ fn add(context: &Context<'_>, operation: Operation, made: Made) -> Result<()> {
     }
 }
 
-/// A grant may be given before its directory exists, but mostly a missing one is a slip.
+/// A grant may be given before its directory exists, but mostly a missing one is a slip. What is hidden need not be there.
 fn look_at_directory(context: &Context<'_>, outcome: &Outcome) -> Result<()> {
     let Outcome::Grant(grant) = outcome else { return Ok(()) };
+    if grant.mode == Mode::Hidden {
+        return Ok(());
+    }
     let account = account_of(context, &grant.user)?;
     let directory = std::path::Path::new(account.home.as_str()).join(grant.path.as_str());
     if matches!(std::fs::metadata(&directory), Err(e) if e.kind() == std::io::ErrorKind::NotFound) {
         eprintln!(
-            "enclos: note: {} does not exist yet; {} cannot use this grant before it does (--create makes it)",
+            "enclos: note: {} does not exist yet; nothing of {} can be served before it does (--create makes it)",
             directory.display(),
             grant.user
         );
