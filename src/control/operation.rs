@@ -80,6 +80,10 @@ pub enum OperationError {
     TooManyGrants { user: UserName, most: usize },
     #[error("the paths of {user}'s grants are longer than {most} bytes together; grant a directory further up")]
     LongGrants { user: UserName, most: usize },
+    #[error(
+        "the grants to {user} that lie in other grants would have more than {most} directories on their ways together; grant or hide something further up"
+    )]
+    DeepGrants { user: UserName, most: usize },
     #[error("{user} has a grant named {name:?} already ({path}); two of them could not be told apart in its view")]
     SameName { user: UserName, name: String, path: RelPath },
     #[error(

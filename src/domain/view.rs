@@ -107,11 +107,17 @@ pub enum Unplaced {
     /// More text than one message takes.
     #[error("the paths granted to this login are too long together; ask the server's operator for fewer")]
     TooLong,
+    /// More mounts than a session can look after.
+    #[error("grants to this login lie too deep in one another; ask the server's operator for fewer")]
+    TooDeep,
 }
 
 impl Layout {
     /// Most bytes that all paths on disk and in the view may have together.
     pub const MOST_PATH_BYTES: usize = 48 * 1024;
+    /// Most components that the places of nested grants may have together. Each may be a mount, and each is looked at
+    /// before and after everything that is done by name.
+    pub const MOST_NESTED_COMPONENTS: usize = 1024;
 
     /// Gives every grant its place. What is hidden and lies in no grant is left out: it is not seen anyway.
     pub fn of(view: View, home: &HomePath, grants: &[Grant]) -> Result<Layout, Unplaced> {
@@ -134,6 +140,10 @@ impl Layout {
         placed.sort_by_key(|p| p.grant.path.components().count());
         if placed.iter().map(|p| p.at.len() + p.grant.path.as_str().len()).sum::<usize>() > Self::MOST_PATH_BYTES {
             return Err(Unplaced::TooLong);
+        }
+        let nested = placed.iter().filter(|p| p.nested);
+        if nested.map(|p| p.at.split('/').count()).sum::<usize>() > Self::MOST_NESTED_COMPONENTS {
+            return Err(Unplaced::TooDeep);
         }
         Ok(Layout { placed, start })
     }

@@ -59,6 +59,9 @@ pub(super) fn check_layout(account: &AccountFacts, user: &UserFacts, grants: &[G
         Err(Unplaced::InsideHidden { path, outer }) => {
             Err(OperationError::InsideHidden { user: user_name(), path, outer })
         }
+        Err(Unplaced::TooDeep) => {
+            Err(OperationError::DeepGrants { user: user_name(), most: Layout::MOST_NESTED_COMPONENTS })
+        }
         Err(Unplaced::TooLong) => Err(OperationError::LongGrants { user: user_name(), most: Layout::MOST_PATH_BYTES }),
     }
 }

@@ -212,6 +212,18 @@ async fn nothing_is_granted_inside_what_is_hidden_whatever_comes_first() {
     assert_eq!(database.grants("bob").await.len(), 2);
 }
 
+/// A session looks at every directory on the way to a nested grant, and cannot be served with ten thousand of them.
+#[tokio::test]
+async fn grants_do_not_lie_too_deep_in_one_another() {
+    let database = Database::with_bob().await;
+    database.done(grant_add("bob", "www", Mode::Rw)).await;
+    let refusal = database.refusal(grant_add("bob", &format!("www{}", "/a".repeat(1025)), Mode::Hidden)).await;
+    assert!(refusal.contains("more than 1024 directories on their ways"), "{refusal}");
+    for n in 1..Facts::MOST_GRANTS {
+        database.done(grant_add("bob", &format!("www/{n}{}", "/a".repeat(14)), Mode::Hidden)).await;
+    }
+}
+
 #[tokio::test]
 async fn grants_of_one_user_fit_into_one_message() {
     let database = Database::with_bob().await;
