@@ -8,6 +8,7 @@
 #[macro_use]
 mod harness;
 
+mod clients;
 mod confinement;
 mod deploy;
 mod faults;

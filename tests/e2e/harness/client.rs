@@ -55,6 +55,11 @@ impl Login {
         self.key.with_extension("pub")
     }
 
+    /// The file that names the server's key.
+    pub(crate) fn known_hosts(&self) -> &Path {
+        &self.known_hosts
+    }
+
     fn trust_host_key(&self, private: &Path) {
         let public = finish(Command::new("ssh-keygen").arg("-y").arg("-f").arg(private), "").ok();
         fs::write(&self.known_hosts, format!("[127.0.0.1]:{} {public}", self.port)).expect("write known_hosts");
