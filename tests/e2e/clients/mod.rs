@@ -4,8 +4,12 @@
 //! seen is left as a row in `target/test-clients/rows`, also when a step fails; `tests/run` makes
 //! `tests/results/clients.md` of the rows.
 
+mod curl;
+mod lftp;
 mod openssh;
 mod putty;
+mod rclone;
+mod restic;
 
 use std::collections::BTreeMap;
 use std::fs;
