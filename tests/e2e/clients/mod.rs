@@ -10,6 +10,7 @@ mod openssh;
 mod putty;
 mod rclone;
 mod restic;
+mod sshfs;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +34,7 @@ struct Drive {
     bob: Login,
     client: &'static str,
     version: String,
-    seen: Vec<&'static str>,
+    seen: Vec<String>,
 }
 
 impl Drive {
@@ -84,11 +85,11 @@ impl Drive {
 
     /// A step has been compared; whatever it made must belong to the account.
     #[track_caller]
-    fn saw(&mut self, step: &'static str) {
+    fn saw(&mut self, step: &str) {
         let (uid, gid) = self.node.identity().account_owner();
         let foreign: Vec<_> = owners(&self.site()).into_iter().filter(|o| (o.uid, o.gid) != (uid, gid)).collect();
         assert!(foreign.is_empty(), "{step}: these do not belong to {uid}:{gid}: {foreign:?}");
-        self.seen.push(step);
+        self.seen.push(step.to_owned());
     }
 }
 
@@ -116,7 +117,7 @@ fn mode(path: &Path, mode: u32) {
 /// The first line that a program prints of its version.
 fn version_of(program: &mut Command) -> String {
     let said = finish(program, "");
-    let text = if said.stdout.trim().is_empty() { said.stderr } else { said.stdout };
+    let text = said.stderr + &said.stdout;
     let digit = |part: &&str| part.bytes().any(|b| b.is_ascii_digit());
     let part = text.lines().flat_map(|l| l.split(['|', ',', '('])).find(digit).unwrap_or("?");
     part.split(" compiled").next().unwrap_or(part).trim().to_owned()

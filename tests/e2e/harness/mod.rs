@@ -14,7 +14,7 @@ pub(crate) use node::{Node, free_port};
 pub(crate) use process::{Finished, Waiting, descendants, finish, has_ended, signal, status_uid, wait_until};
 pub(crate) use raw::{Attributes, Raw, Reply, open, status};
 pub(crate) use timing::time_to_refuse;
-pub(crate) use tree::{checksum, make_tree, owners, random_file};
+pub(crate) use tree::{Numbers, checksum, make_tree, owners, random_file};
 
 /// Writes each test out twice: against a server run by root, and against one run by an ordinary user.
 macro_rules! as_root_and_rootless {
