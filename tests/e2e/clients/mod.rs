@@ -6,6 +6,7 @@
 
 mod curl;
 mod lftp;
+mod libraries;
 mod openssh;
 mod putty;
 mod rclone;
