@@ -10,6 +10,7 @@ mod libraries;
 mod openssh;
 mod putty;
 mod rclone;
+mod replays;
 mod restic;
 mod sshfs;
 

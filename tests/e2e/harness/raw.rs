@@ -63,7 +63,7 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         let flag = |set: bool, bit: u32| if set { bit } else { 0 };
         let flags = flag(self.size.is_some(), 1)
@@ -148,27 +148,32 @@ impl Raw {
         Raw::try_connect(login).unwrap_or_else(|e| panic!("{} cannot open sftp: {e}", login.user))
     }
 
-    /// The same; an error is what `ssh` said.
+    /// Says hello in another version; the server must answer in version 3.
+    pub(crate) fn connect_asking(login: &Login, version: u8) -> Raw {
+        Raw::greet(ssh(login), login, version).unwrap_or_else(|e| panic!("{} cannot open sftp: {e}", login.user))
+    }
+
+    /// As `connect`; an error is what `ssh` said.
     pub(crate) fn try_connect(login: &Login) -> Result<Raw, String> {
-        Raw::try_connect_by(ssh(login), login)
+        Raw::greet(ssh(login), login, 3)
     }
 
     /// The same, as one more channel of a connection that `ssh` shares at `control`.
     pub(crate) fn try_join(login: &Login, control: &Path) -> Result<Raw, String> {
         let mut command = ssh(login);
         command.arg("-o").arg(format!("ControlPath={}", control.display()));
-        Raw::try_connect_by(command, login)
+        Raw::greet(command, login, 3)
     }
 
-    fn try_connect_by(mut command: Command, login: &Login) -> Result<Raw, String> {
+    fn greet(mut command: Command, login: &Login, version: u8) -> Result<Raw, String> {
         command.args(["-o", "LogLevel=ERROR", "-s"]).arg(login.at()).arg("sftp");
         let mut ssh =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start ssh");
         let to = ssh.stdin.take().expect("was piped");
         let from = ssh.stdout.take().expect("was piped");
         let mut raw = Raw { ssh, to, from, next_id: 0, extensions: Vec::new() };
-        // SSH_FXP_INIT, version 3 (section 4).
-        if raw.write(&[0, 0, 0, 5, 1, 0, 0, 0, 3]).is_err() {
+        // SSH_FXP_INIT (section 4).
+        if raw.write(&[0, 0, 0, 5, 1, 0, 0, 0, version]).is_err() {
             return Err(raw.complaint());
         }
         match raw.packet() {
@@ -236,6 +241,18 @@ impl Raw {
         let packet = [&length.to_be_bytes()[..], &[kind], &id.to_be_bytes()[..], body].concat();
         self.write(&packet)?;
         Ok(id)
+    }
+
+    /// Sends requests without waiting, then takes all answers; they stand in the order of the requests.
+    pub(crate) fn ask_at_once(&mut self, requests: &[(u8, Vec<u8>)]) -> Vec<Reply> {
+        let first = self.next_id;
+        for (kind, body) in requests {
+            self.send(*kind, body).expect("a connection");
+        }
+        let mut answers: Vec<_> = requests.iter().map(|_| self.receive().expect("an answer")).collect();
+        answers.sort_by_key(|(id, _)| *id);
+        assert!(answers.iter().zip(first..).all(|((id, _), wanted)| *id == wanted), "each is answered once");
+        answers.into_iter().map(|(_, reply)| reply).collect()
     }
 
     /// The next answer, and the number of the request; `None` when the connection has ended.
@@ -389,6 +406,6 @@ impl Drop for Raw {
 }
 
 /// A string as SSH writes it (RFC 4251, section 5).
-fn string(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn string(bytes: &[u8]) -> Vec<u8> {
     [&u32::try_from(bytes.len()).expect("short").to_be_bytes()[..], bytes].concat()
 }
