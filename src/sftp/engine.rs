@@ -52,7 +52,9 @@ pub enum LinkOrder {
 impl LinkOrder {
     /// The order of a client that calls itself `ident` (RFC 4253, section 4.2).
     pub fn of_client(ident: &[u8]) -> LinkOrder {
-        let is_strict = [&b"SSH-2.0-AsyncSSH"[..], b"SSH-2.0-WinSCP"].iter().any(|begin| ident.starts_with(begin));
+        let is_strict = [&b"SSH-2.0-AsyncSSH"[..], b"SSH-2.0-WinSCP", b"SSH-2.0-phpseclib"]
+            .iter()
+            .any(|begin| ident.starts_with(begin));
         if is_strict { LinkOrder::LinkFirst } else { LinkOrder::TargetFirst }
     }
 }
@@ -371,6 +373,7 @@ mod tests {
             (&b"SSH-2.0-OpenSSH_9.2"[..], LinkOrder::TargetFirst),
             (b"SSH-2.0-AsyncSSH_2.24.1", LinkOrder::LinkFirst),
             (b"SSH-2.0-WinSCP_release_6.5", LinkOrder::LinkFirst),
+            (b"SSH-2.0-phpseclib_3.0 (openssl)", LinkOrder::LinkFirst),
             (b"SSH-2.0-paramiko_5.1.0", LinkOrder::TargetFirst),
             (b"", LinkOrder::TargetFirst),
         ] {
