@@ -23,6 +23,9 @@ async def random_access(sftp, big):
 async def names(sftp):
     await sftp.posix_rename("random", "renamed")
     await sftp.link("renamed", "hard")
+    # Its arguments stand the other way round for a server that does not call itself OpenSSH.
+    await sftp.symlink("renamed", "soft")
+    assert await sftp.readlink("soft") == "renamed"
     assert (await sftp.stat("hard")).nlink in (None, 2)
     assert await sftp.exists("tree/run.sh") and not await sftp.exists("nothing")
     found = await sftp.glob("tree/dir 00*/file-0000*")
@@ -35,10 +38,9 @@ async def names(sftp):
         pass
     else:
         raise AssertionError("a file that is not there")
-    for name in ("hard", "renamed"):
+    for name in ("soft", "hard", "renamed"):
         await sftp.remove(name)
-    # No symlink: asyncssh sends its arguments the other way round to a server that does not call itself OpenSSH.
-    print("posix_rename, link, glob, statvfs (not symlink)")
+    print("posix_rename, link, symlink, glob, statvfs")
 
 
 async def main():
