@@ -4,6 +4,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::ending::{Ending, Nameless};
+use super::partial::names_a_partial;
 use super::resolve::{Last, Split, c_string, split};
 use super::{Error, Reason, Root};
 
@@ -24,6 +25,9 @@ impl Root {
     pub fn make_link(&self, target: &[u8], path: &[u8]) -> Result<(), Error> {
         if target.is_empty() {
             return Err(Errno::NOENT.into());
+        }
+        if names_a_partial(target) {
+            return Err(Error::new(Reason::BadName));
         }
         if target.len() > LONGEST {
             return Err(Error::new(Reason::NameTooLong));

@@ -51,6 +51,7 @@ pub use copy::{Copied, Copy};
 pub use error::{Error, Reason};
 pub use list::{Entry, Listing};
 pub use open::{Access, Creation, File, Opening};
+pub use partial::names_a_partial;
 pub use space::Space;
 
 /// One directory, and the right to act beneath it.

@@ -30,6 +30,12 @@ pub(super) fn is_partial(name: &[u8]) -> bool {
     name.starts_with(PREFIX)
 }
 
+/// Whether a path or the target of a link names one. Nobody may: the name says to anybody which file is on its way, also
+/// where that file will be hidden from them.
+pub fn names_a_partial(path: &[u8]) -> bool {
+    path.split(|b| *b == b'/').any(is_partial)
+}
+
 /// The name that an upload to `target` has until it is whole.
 pub(super) fn name_for(target: &[u8], kind: Kind) -> CString {
     let mut name = PREFIX.to_vec();

@@ -251,9 +251,11 @@ impl Engine {
     }
 
     /// A path of the client in the view: relative ones begin at the start directory. As with OpenSSH an empty one names
-    /// nothing, against the draft (section 6.2); only what finds out a path takes it for the start directory.
+    /// nothing, against the draft (section 6.2); only what finds out a path takes it for the start directory. Uploads that
+    /// are not whole have names that are nobody's to say.
     pub(super) fn path<'p>(&self, path: &'p [u8]) -> Result<Cow<'p, [u8]>, Failure> {
-        if path.is_empty() { Err(files::Error::new(Reason::NotFound).into()) } else { Ok(self.in_start(path)) }
+        let is_nobodys = path.is_empty() || files::names_a_partial(path);
+        if is_nobodys { Err(files::Error::new(Reason::NotFound).into()) } else { Ok(self.in_start(path)) }
     }
 
     /// As [`Engine::path`], where an empty path is the start directory.

@@ -15,6 +15,7 @@ as_root_and_rootless!(
     hidden_and_missing_are_not_told_apart,
     what_is_no_directory_leads_to_nothing_hidden,
     a_way_that_was_closed_shuts_nobody_out,
+    what_is_on_its_way_to_a_hidden_name_is_nobodys,
 );
 
 /// A connection on which nothing has been opened yet.
@@ -193,4 +194,38 @@ fn a_way_that_was_closed_shuts_nobody_out(identity: Identity) {
     let mut raw = Raw::connect(&login);
     assert!(raw.mkdir(b"/private/mine").is_success());
     assert!(raw.setstat(b"/private/mine", &mode(0o600)).is_success(), "other directories may be closed");
+}
+
+/// Somebody else uploads a file that is hidden from us, and that was not there before.
+fn what_is_on_its_way_to_a_hidden_name_is_nobodys(identity: Identity) {
+    let site = Site::new(identity);
+    let writer = site.user("writer", &[("www/site1", "rw")]);
+    site.node.admin(&["user", "set", "writer", "--uploads", "atomic"]);
+    let part = site.user("part", &[("www/site1", "rw"), ("www/site1/.env", "hidden")]);
+    let (mut writing, mut raw) = (Raw::connect(&writer), Raw::connect(&part));
+    let Reply::Handle(handle) = writing.open(b"/.env", NEW) else { panic!("cannot upload") };
+    assert!(writing.write_at(&handle, 0, b"SECRET=1").is_success());
+    let partial =
+        fs::read_dir(site.home.join("www/site1")).expect("a directory").map(|e| e.expect("an entry").file_name());
+    let partial: Vec<_> = partial.filter(|name| name.to_string_lossy().starts_with(".ht-enclos-upload.")).collect();
+    let [partial] = partial.as_slice() else { panic!("not one upload: {partial:?}") };
+    let name = partial.to_str().expect("text").as_bytes();
+    assert!(!names(&mut raw, b"/").contains(&partial.to_string_lossy().into_owned()));
+    let path = [b"/", name].concat();
+    for answer in [
+        raw.open(&path, open::READ),
+        raw.stat(&path),
+        raw.rename(&path, b"/mine"),
+        raw.extended("hardlink@openssh.com", &[&path, b"/mine"]),
+        raw.remove(&path),
+    ] {
+        assert_eq!(answer.code(), Some(status::NO_SUCH_FILE), "{answer:?}");
+    }
+    assert!(
+        !raw.symlink(name, b"/link").is_success()
+            && !raw.symlink(&[b"config/../", name].concat(), b"/link").is_success()
+    );
+    assert!(raw.contents(b"/link").is_err());
+    assert!(writing.close(&handle).is_success());
+    assert_eq!(site.text("www/site1/.env"), "SECRET=1");
 }
