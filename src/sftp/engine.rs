@@ -52,9 +52,8 @@ pub enum LinkOrder {
 impl LinkOrder {
     /// The order of a client that calls itself `ident` (RFC 4253, section 4.2).
     pub fn of_client(ident: &[u8]) -> LinkOrder {
-        let is_strict = [&b"SSH-2.0-AsyncSSH"[..], b"SSH-2.0-WinSCP", b"SSH-2.0-phpseclib"]
-            .iter()
-            .any(|begin| ident.starts_with(begin));
+        let strict = [&b"SSH-2.0-AsyncSSH"[..], b"SSH-2.0-WinSCP", b"SSH-2.0-phpseclib_3", b"SSH-2.0-ssh2js"];
+        let is_strict = strict.iter().any(|begin| ident.starts_with(begin));
         if is_strict { LinkOrder::LinkFirst } else { LinkOrder::TargetFirst }
     }
 }
@@ -376,6 +375,7 @@ mod tests {
             (b"SSH-2.0-AsyncSSH_2.24.1", LinkOrder::LinkFirst),
             (b"SSH-2.0-WinSCP_release_6.5", LinkOrder::LinkFirst),
             (b"SSH-2.0-phpseclib_3.0 (openssl)", LinkOrder::LinkFirst),
+            (b"SSH-2.0-ssh2js1.17.0", LinkOrder::LinkFirst),
             (b"SSH-2.0-paramiko_5.1.0", LinkOrder::TargetFirst),
             (b"", LinkOrder::TargetFirst),
         ] {

@@ -64,11 +64,13 @@ echo "put from where a part ends, get of a part\n";
 must($sftp->rename('/resumed', '/moved') && !$sftp->file_exists('/resumed'), 'rename');
 must($sftp->chmod(0600, '/moved') !== false && ($sftp->fileperms('/moved') & 0777) === 0600, 'chmod');
 must($sftp->touch('/moved', 981173106, 981173106) && $sftp->filemtime('/moved') === 981173106, 'touch');
-// No symlink: phpseclib sends its arguments the other way round to a server that does not call itself OpenSSH.
+// Its arguments stand the other way round for a server that does not call itself OpenSSH.
+must($sftp->symlink('moved', '/soft') && $sftp->readlink('/soft') === 'moved', 'symlink');
+must($sftp->delete('/soft', false), 'delete of a link');
 must($sftp->truncate('/moved', 1000) && $sftp->filesize('/moved') === 1000, 'truncate');
 must(!$sftp->file_exists('/nothing') && $sftp->get('/nothing') === false, 'what is not there');
 must(isset($sftp->rawlist('/tree')['run.sh']['mode']), 'rawlist');
 must($sftp->chdir('/tree') && $sftp->pwd() === '/tree' && $sftp->chdir('/'), 'chdir');
 must($sftp->mkdir('/a/b/c', -1, true) && $sftp->delete('/a', true), 'mkdir -p and delete of a tree');
 must($sftp->delete('/moved'), 'delete');
-echo "rename, chmod, touch, truncate, rawlist, chdir, mkdir -p, delete (not symlink)\n";
+echo "rename, chmod, touch, symlink, truncate, rawlist, chdir, mkdir -p, delete\n";
