@@ -4,6 +4,7 @@
 //! ABI 2 (Linux 5.19) every rename between directories would be refused, so there Landlock is not used and the node
 //! says so at its start.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ::landlock::{
@@ -13,7 +14,7 @@ use ::landlock::{
 
 use super::error::Context;
 use super::{Error, VIEW};
-use crate::domain::Mode;
+use crate::domain::{Layout, Mode};
 use crate::sys;
 use rustix::fs::FileType;
 
@@ -47,6 +48,42 @@ pub fn confine_to_view(entries: &[(String, Mode)]) -> Result<(), Error> {
     let mut rules = open(abi)?;
     for (at, mode) in entries.iter().filter(|(_, mode)| *mode != Mode::Hidden) {
         rules = allow(rules, abi, format!("{VIEW}/{at}"), rights(abi, *mode))?;
+    }
+    enforce(rules)
+}
+
+/// Closes Landlock over a shell cell: `first` may be run, wherever on the host it lies, `programs` may be read and run, what is the cell's own may be used, and each grant
+/// as it says. Abstract sockets and signals of other cells are closed with it where the kernel can.
+pub(super) fn confine_shell(
+    first: &OwnedFd,
+    programs: impl Iterator<Item = String>,
+    layout: &Layout,
+) -> Result<(), Error> {
+    let Some(abi) = abi() else { return Ok(()) };
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(abi))
+        .map_err(Error::Landlock)?;
+    if abi >= ABI::V6 {
+        rules = rules.scope(Scope::from_all(abi)).map_err(Error::Landlock)?;
+    }
+    let mut rules = rules.create().map_err(Error::Landlock)?;
+    let run = AccessFs::Execute | AccessFs::ReadFile;
+    rules = rules.add_rule(PathBeneath::new(first, run)).map_err(Error::Landlock)?;
+    for path in programs {
+        rules = allow(rules, abi, path, AccessFs::from_read(abi))?;
+    }
+    let own = AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
+    for path in ["/proc", "/dev", "/tmp", "/var/tmp", "/run"] {
+        rules = allow(rules, abi, path, own)?;
+    }
+    for placed in layout.placed.iter().filter(|p| p.grant.is_visible()) {
+        let rights = match placed.grant.mode {
+            Mode::Ro => AccessFs::from_read(abi),
+            Mode::Rw => own,
+            mode => rights(abi, mode),
+        };
+        rules = allow(rules, abi, format!("/{}", placed.at), rights)?;
     }
     enforce(rules)
 }

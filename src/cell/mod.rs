@@ -27,6 +27,7 @@ mod newborn;
 mod plan;
 mod privilege;
 mod profile;
+pub mod shell;
 mod skeleton;
 mod sources;
 mod template;

@@ -94,7 +94,7 @@ fn small_filesystem(inodes: usize) -> Result<OwnedFd, Fault> {
 }
 
 fn make_read_only(mount: &OwnedFd) -> Result<(), Fault> {
-    sys::set_mount_attr(mount, MountAttr { read_only: true, no_exec: true, id_map: None })
+    sys::set_mount_attr(mount, MountAttr { read_only: true, no_exec: true, ..MountAttr::default() })
         .map_err(step("close the view"))
 }
 

@@ -33,7 +33,7 @@ pub(super) fn enter() -> Result<(), Error> {
     unmount(".", UnmountFlags::DETACH).step("drop the host's tree")?;
     rustix::process::chdir("/").step("stand on the empty root")?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Bits::empty()).step("close the empty root")?;
-    sys::set_mount_attr(&root, MountAttr { read_only: true, no_exec: true, id_map: None })
+    sys::set_mount_attr(&root, MountAttr { read_only: true, no_exec: true, ..MountAttr::default() })
         .step("close the empty root")?;
     rustix::system::sethostname(b"cell").step("name the cell")
 }

@@ -36,6 +36,10 @@ impl CloneFlags {
     pub const IPC: CloneFlags = CloneFlags(libc::CLONE_NEWIPC as u64);
     /// Own host name.
     pub const UTS: CloneFlags = CloneFlags(libc::CLONE_NEWUTS as u64);
+    /// An own view of the control groups.
+    pub const CGROUPS: CloneFlags = CloneFlags(libc::CLONE_NEWCGROUP as u64);
+    /// An own, empty network.
+    pub const NETWORK: CloneFlags = CloneFlags(libc::CLONE_NEWNET as u64);
     /// Own user ids, with all capabilities inside.
     pub const USERS: CloneFlags = CloneFlags(libc::CLONE_NEWUSER as u64);
 

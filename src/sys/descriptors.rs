@@ -20,6 +20,13 @@ pub fn place_at(fd: impl AsFd, number: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(placed) })
 }
 
+/// Marks every descriptor from `first` on to be closed when another program is executed.
+pub fn close_from_on_exec(first: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes integers only and closes nothing.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(last_error()) }
+}
+
 /// Closes every descriptor from `first` on.
 ///
 /// For a process just forked: whatever owned them in the parent must not be used, nor dropped, in this process.

@@ -17,7 +17,7 @@ mod signals;
 
 pub use append::append_at;
 pub use clone::{CloneFlags, Forked, fork};
-pub use descriptors::{close_from, place_at};
+pub use descriptors::{close_from, close_from_on_exec, place_at};
 pub use exit::exit_now;
 pub use fchmodat2::set_mode;
 pub use heap::{prepare_heap, trim_heap};

@@ -7,19 +7,26 @@ use rustix::io::Errno;
 use super::clone::last_error;
 
 /// Attributes to set on one mount. What is not named stays as it is; propagation always becomes private.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct MountAttr<'a> {
     /// Nothing may be written.
     pub read_only: bool,
     /// Nothing may be executed.
     pub no_exec: bool,
+    /// Device nodes may be opened.
+    pub devices: bool,
+    /// All mounts beneath it are changed with it.
+    pub recursive: bool,
     /// Owners are mapped as this user namespace says: ids on disk are those "inside" of it.
     pub id_map: Option<BorrowedFd<'a>>,
 }
 
-/// Sets attributes on the mount that `mount` is the root of. `nosuid` and `nodev` are always set.
+/// Sets attributes on the mount that `mount` is the root of. `nosuid` is always set.
 pub fn set_mount_attr(mount: impl AsFd, attr: MountAttr<'_>) -> Result<(), Errno> {
-    let mut set = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV;
+    let mut set = libc::MOUNT_ATTR_NOSUID;
+    if !attr.devices {
+        set |= libc::MOUNT_ATTR_NODEV;
+    }
     if attr.read_only {
         set |= libc::MOUNT_ATTR_RDONLY;
     }
@@ -42,7 +49,7 @@ pub fn set_mount_attr(mount: impl AsFd, attr: MountAttr<'_>) -> Result<(), Errno
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_EMPTY_PATH | if attr.recursive { libc::AT_RECURSIVE } else { 0 },
             std::ptr::from_ref(&how),
             size_of::<libc::mount_attr>(),
         )

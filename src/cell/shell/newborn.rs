@@ -1,0 +1,121 @@
+//! The birth of a shell cell, up to the program that is its first process.
+
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::AtFlags;
+use rustix::fs::{Mode as Bits, OFlags};
+use rustix::process::{Resource, Rlimit};
+use seccompiler::BpfProgram;
+
+use super::filter::filters;
+use super::root::{self, Own};
+use super::template::{self, Contents};
+use crate::cell::caps::become_nobody;
+use crate::cell::error::{Context, Error};
+use crate::cell::newborn::LINK_FD;
+use crate::cell::{Privilege, caps, landlock};
+use crate::domain::Layout;
+use crate::sys::{self, CloneFlags, Forked};
+
+/// Every cell gets these for itself.
+const APART: CloneFlags = CloneFlags::MOUNTS
+    .and(CloneFlags::PIDS)
+    .and(CloneFlags::IPC)
+    .and(CloneFlags::UTS)
+    .and(CloneFlags::CGROUPS)
+    .and(CloneFlags::NETWORK);
+
+/// The process that shell cells are forked from, standing in their template.
+#[derive(Debug)]
+pub struct ShellZygote {
+    privilege: Privilege,
+    contents: Contents,
+    filters: Vec<BpfProgram>,
+    program: OwnedFd,
+    null: OwnedFd,
+}
+
+/// Limits of a cell's programs.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Processes and threads of the cell's user.
+    pub processes: u64,
+    /// Open descriptors of one process.
+    pub descriptors: u64,
+}
+
+impl ShellZygote {
+    /// Moves this process into the template. `program` is what becomes the first process of each cell.
+    pub fn prepare(privilege: Privilege, program: &OwnedFd) -> Result<ShellZygote, Error> {
+        let filters = filters()?;
+        let null =
+            rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Bits::empty()).step("open /dev/null")?;
+        // Clear of the numbers that a newborn cell's own descriptors get.
+        let program = rustix::io::fcntl_dupfd_cloexec(program, LINK_FD + 1).step("keep the first program")?;
+        let contents = template::enter()?;
+        caps::keep_for_zygote()?;
+        Ok(ShellZygote { privilege, contents, filters, program, null })
+    }
+
+    /// Forks a cell into its own namespaces.
+    pub fn fork(&self) -> Result<Forked, rustix::io::Errno> {
+        sys::fork(APART)
+    }
+
+    /// In the child: makes the cell's root and stands on it. Answers with the mount namespace, for the monitor.
+    pub fn enter(&self, own: &Own) -> Result<OwnedFd, Error> {
+        root::enter(&self.contents, own)?;
+        rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Bits::empty())
+            .step("open the cell's mount namespace")
+    }
+
+    /// In the child, once the grants are attached: gives up everything, and becomes the cell's first program with one
+    /// descriptor, [`LINK_FD`].
+    pub fn begin(
+        &self,
+        own: &Own,
+        layout: &Layout,
+        limits: Limits,
+        link: &OwnedFd,
+        arguments: &[&CStr],
+    ) -> Result<std::convert::Infallible, Error> {
+        root::close()?;
+        limit(limits)?;
+        rustix::process::umask(Bits::from_raw_mode(0o022));
+        rustix::process::setsid().step("leave the terminal")?;
+        // Only the descriptors that are named here come along; the program is closed by its own execution.
+        let kept = sys::place_at(link, LINK_FD).step("keep the channel")?;
+        std::mem::forget(kept);
+        for standard in 0..LINK_FD {
+            std::mem::forget(sys::place_at(&self.null, standard).step("silence the standard streams")?);
+        }
+        sys::close_from_on_exec(LINK_FD.unsigned_abs() + 1).step("keep nothing else")?;
+        let ids = matches!(self.privilege, Privilege::Root).then_some(own.ids);
+        become_nobody(ids)?;
+        landlock::confine_shell(&self.program, self.contents.readable(), layout)?;
+        for filter in &self.filters {
+            seccompiler::apply_filter(filter).map_err(Error::Filter)?;
+        }
+        let environment: [&CStr; 0] = [];
+        let failed = nix::unistd::execveat(&self.program, c"", arguments, &environment, AtFlags::AT_EMPTY_PATH);
+        let Err(errno) = failed;
+        Err(rustix::io::Errno::from_raw_os_error(errno as i32)).step("start the cell's first program")
+    }
+}
+
+fn limit(limits: Limits) -> Result<(), Error> {
+    // A core limit of 0 does not stop a pipe handler of the host, 1 stops both (fs/coredump.c).
+    for (resource, most) in [
+        (Resource::Core, 1),
+        (Resource::Nofile, limits.descriptors),
+        (Resource::Nproc, limits.processes),
+        (Resource::Memlock, 64 * 1024 * 1024),
+    ] {
+        // What the node itself may not have, its cells cannot be given.
+        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |own| own.min(most));
+        let most = Some(most);
+        rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most }).step("limit the cell")?;
+    }
+    Ok(())
+}
