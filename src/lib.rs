@@ -36,3 +36,4 @@ pub mod sftp;
 pub mod sys;
 pub mod telemetry;
 pub mod wire;
+pub mod worker;

@@ -119,7 +119,7 @@ fn serve(link: &Link) -> Result<(), Error> {
         .map_err(system("remember the own mount namespace"))?;
     let mut maps = Maps::default();
     loop {
-        let Received { message: plan, fd } = link.recv::<Plan>()?;
+        let Received { message: plan, fd, .. } = link.recv::<Plan>()?;
         let namespace = fd.ok_or(LinkError::Malformed)?;
         let result = cell::attach(&plan, namespace.as_fd(), maps.find(&plan));
         // The next plan is resolved from here. A helper that cannot come back is of no use.

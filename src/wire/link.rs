@@ -50,9 +50,14 @@ impl From<Errno> for LinkError {
 pub struct Received<M> {
     /// The message.
     pub message: M,
-    /// At most one descriptor; close-on-exec.
+    /// The first descriptor; close-on-exec.
     pub fd: Option<OwnedFd>,
+    /// Those after it, at most [`MOST_DESCRIPTORS`] in all.
+    pub more: Vec<OwnedFd>,
 }
+
+/// Most descriptors that come with one message: the three standard streams of a program.
+pub const MOST_DESCRIPTORS: usize = 3;
 
 /// One end of a socket pair.
 #[derive(Debug)]
@@ -84,12 +89,12 @@ impl Link {
 
     /// Sends one message, waiting for room.
     pub fn send<M: Serialize>(&self, message: &M, fd: Option<BorrowedFd<'_>>) -> Result<(), LinkError> {
-        self.transmit(message, fd, SendFlags::NOSIGNAL)
+        self.transmit(message, fd.as_slice(), SendFlags::NOSIGNAL)
     }
 
     /// Sends one message or says `NotReady`.
     pub fn try_send<M: Serialize>(&self, message: &M, fd: Option<BorrowedFd<'_>>) -> Result<(), LinkError> {
-        self.transmit(message, fd, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+        self.transmit(message, fd.as_slice(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
     }
 
     /// Receives one message, waiting for it.
@@ -102,20 +107,24 @@ impl Link {
         self.receive(RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
     }
 
+    /// Sends one message with several descriptors, or says `NotReady`.
+    pub fn try_send_with<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
+        self.transmit(message, fds, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
     fn transmit<M: Serialize>(
         &self,
         message: &M,
-        fd: Option<BorrowedFd<'_>>,
+        fds: &[BorrowedFd<'_>],
         flags: SendFlags,
     ) -> Result<(), LinkError> {
         let mut bytes = postcard::to_stdvec(message).map_err(|_| LinkError::Malformed)?;
         if bytes.len() > Self::LONGEST {
             return Err(LinkError::Long);
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
-        if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
+        if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
             return Err(LinkError::Malformed);
         }
         let sent = rustix::io::retry_on_intr(|| {
@@ -131,12 +140,12 @@ impl Link {
         // Asking for the length first costs a call and saves a buffer of the longest size each time.
         let length = self.next_length(flags)?;
         let mut bytes = vec![0_u8; length];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let got = rustix::io::retry_on_intr(|| {
             rustix::net::recvmsg(&self.socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags)
         })?;
-        let mut fds: Vec<OwnedFd> = ancillary
+        let fds: Vec<OwnedFd> = ancillary
             .drain()
             .filter_map(|m| match m {
                 RecvAncillaryMessage::ScmRights(fds) => Some(fds),
@@ -150,7 +159,8 @@ impl Link {
         let decoded = bytes.get(..got.bytes).and_then(|b| postcard::from_bytes(b).ok());
         bytes.zeroize();
         let message = decoded.ok_or(LinkError::Malformed)?;
-        Ok(Received { message, fd: fds.pop() })
+        let mut fds = fds.into_iter();
+        Ok(Received { message, fd: fds.next(), more: fds.collect() })
     }
 
     /// Length of the message that is received next, which stays where it is. A socket whose peer is gone has none.

@@ -7,10 +7,12 @@
 mod async_link;
 mod link;
 mod messages;
+mod programs;
 
 pub use async_link::AsyncLink;
-pub use link::{Link, LinkError, Received};
+pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received};
 pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, Question, SessionRecord, ToControl, ToSession,
     ToZygote,
 };
+pub use programs::{Ended, FromWorker, Program, Size, Start, Terminal, ToWorker, WorkerOrder};

@@ -1,0 +1,152 @@
+//! Starting one program: its streams or terminal, its place, and what is run.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Pid, Signal};
+use rustix::pty::OpenptFlags;
+
+use super::environment::User;
+use super::modes;
+use crate::sys;
+use crate::wire::{Program, Start, Terminal};
+
+/// What a program that could not be executed ends with, as shells have it.
+const NOT_EXECUTED: u8 = 127;
+
+/// A program that runs.
+pub(super) struct Started {
+    pub(super) pid: Pid,
+    /// For the session: the terminal's other side, or the program's input, output and errors.
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// For ourselves: the terminal, to change its size.
+    pub(super) terminal: Option<OwnedFd>,
+}
+
+/// What the program gets as its standard streams.
+struct Streams {
+    own: [OwnedFd; 3],
+    theirs: Vec<OwnedFd>,
+    terminal: Option<OwnedFd>,
+}
+
+/// Starts a program. The error is a sentence for the client.
+pub(super) fn start(user: &User, start: &Start) -> Result<Started, String> {
+    let failed = |what: &'static str| move |errno: Errno| format!("{what}: {errno}; try again later");
+    let streams = match &start.terminal {
+        Some(terminal) => on_terminal(terminal).map_err(failed("a terminal could not be made"))?,
+        None => on_pipes().map_err(failed("pipes could not be made"))?,
+    };
+    let kind = start.terminal.as_ref().map(|t| t.kind.as_str());
+    let (arguments, environment) = (arguments(user, &start.program)?, user.environment(kind, &start.environment));
+    let shell = CString::new(user.shell.as_str()).map_err(|_| "the login shell has no valid path".to_owned())?;
+    match sys::fork_child().map_err(failed("the program could not be started, the limit of processes may be reached"))? {
+        None => {
+            let errno = become_program(user, &streams, start.terminal.is_some(), &shell, &arguments, &environment);
+            complain(&streams, &user.shell, errno);
+            sys::exit_now(NOT_EXECUTED)
+        }
+        Some(pid) => {
+            let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            let pid = pid.ok_or_else(|| "the program could not be started".to_owned())?;
+            Ok(Started { pid, descriptors: streams.theirs, terminal: streams.terminal })
+        }
+    }
+}
+
+/// A login shell has a `-` before its name; a command is handed to the shell as it came.
+fn arguments(user: &User, program: &Program) -> Result<Vec<CString>, String> {
+    let name = user.shell.rsplit('/').next().unwrap_or_default();
+    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| "the command contains a NUL".to_owned());
+    Ok(match program {
+        Program::Shell => vec![text(format!("-{name}").into_bytes())?],
+        Program::Command(command) => vec![text(name.into())?, c"-c".to_owned(), text(command.clone())?],
+    })
+}
+
+fn on_pipes() -> Result<Streams, Errno> {
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+    let ((input, to_input), (from_output, output), (from_errors, errors)) = (pipe()?, pipe()?, pipe()?);
+    Ok(Streams { own: [input, output, errors], theirs: vec![to_input, from_output, from_errors], terminal: None })
+}
+
+fn on_terminal(wanted: &Terminal) -> Result<Streams, Errno> {
+    let other = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    rustix::pty::unlockpt(&other)?;
+    let terminal = rustix::pty::ioctl_tiocgptpeer(&other, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    modes::set(&terminal, &wanted.modes)?;
+    modes::resize(&terminal, wanted.size)?;
+    let copy = || rustix::io::fcntl_dupfd_cloexec(&terminal, 0);
+    let own = [copy()?, copy()?, copy()?];
+    Ok(Streams { own, theirs: vec![other], terminal: Some(terminal) })
+}
+
+/// In the child. Comes back only when something failed.
+fn become_program(
+    user: &User,
+    streams: &Streams,
+    has_terminal: bool,
+    shell: &CStr,
+    arguments: &[CString],
+    environment: &[CString],
+) -> Errno {
+    let prepared = (|| {
+        rustix::process::setsid()?;
+        if has_terminal {
+            rustix::process::ioctl_tiocsctty(&streams.own[0])?;
+        }
+        for (stream, number) in streams.own.iter().zip(0..) {
+            // Never dropped: the program's standard streams.
+            std::mem::forget(sys::place_at(stream, number)?);
+        }
+        sys::restore_signals();
+        // A home that cannot be entered is no reason to turn somebody away.
+        rustix::process::chdir(user.start.as_str()).or_else(|_| rustix::process::chdir("/"))
+    })();
+    match prepared {
+        Err(errno) => errno,
+        Ok(()) => {
+            let Err(errno) = nix::unistd::execve(shell, arguments, environment);
+            Errno::from_raw_os_error(errno as i32)
+        }
+    }
+}
+
+fn complain(streams: &Streams, shell: &str, errno: Errno) {
+    let said = format!("{shell} cannot be run here ({errno}); ask the server's operator\r\n");
+    // There is nobody else to tell, and nothing left to do if this fails too.
+    drop(rustix::io::write(&streams.own[2], said.as_bytes()));
+}
+
+/// Names of RFC 4254, 6.10, and what they are here.
+const SIGNALS: &[(&str, Signal)] = &[
+    ("ABRT", Signal::ABORT),
+    ("ALRM", Signal::ALARM),
+    ("FPE", Signal::FPE),
+    ("HUP", Signal::HUP),
+    ("ILL", Signal::ILL),
+    ("INT", Signal::INT),
+    ("KILL", Signal::KILL),
+    ("PIPE", Signal::PIPE),
+    ("QUIT", Signal::QUIT),
+    ("SEGV", Signal::SEGV),
+    ("TERM", Signal::TERM),
+    ("USR1", Signal::USR1),
+    ("USR2", Signal::USR2),
+];
+
+/// The signal that a client names.
+pub(super) fn signal(name: &str) -> Option<Signal> {
+    SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, signal)| *signal)
+}
+
+/// The name of a signal; others than those of the RFC are named in the form that it has for them.
+pub(super) fn name_of(number: i32) -> String {
+    match SIGNALS.iter().find(|(_, signal)| signal.as_raw() == number) {
+        Some((name, _)) => (*name).to_owned(),
+        None => format!("SIG{number}@enclos"),
+    }
+}
