@@ -7,13 +7,34 @@ use enclos::admin::cli::{self, Examination, Next, Start};
 use enclos::config::{self, LogFormat};
 use enclos::telemetry::{self, Causes, Format};
 use enclos::wire::Link;
-use enclos::{control, monitor, session};
+use enclos::worker::User;
+use enclos::{control, monitor, session, worker};
 
 fn main() -> ExitCode {
+    if let Some(user) = worker_of() {
+        return work(user);
+    }
     match cli::run(std::env::args_os()) {
         Next::Exit(code) => code,
         Next::Serve(start) => serve(start),
         Next::Doctor(examination) => doctor(&examination),
+    }
+}
+
+/// In a shell cell this program is started anew, by a name that no link leads to, with the facts about its user.
+fn worker_of() -> Option<User> {
+    let mut arguments = std::env::args();
+    if arguments.next()?.as_bytes() != monitor::WORKER.to_bytes() {
+        return None;
+    }
+    let [name, home, start, shell] = [arguments.next()?, arguments.next()?, arguments.next()?, arguments.next()?];
+    Some(User { name, home, start, shell })
+}
+
+fn work(user: User) -> ExitCode {
+    match enclos::cell::take_link() {
+        Ok(channel) => worker::serve(Link::from_fd(channel), user),
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -5,13 +5,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode as Bits, OFlags};
 use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
 
 use super::idmap;
-use super::plan::{Plan, Source, Step, Target};
+use super::plan::{Kind, Plan, Source, Step, Target};
 use super::skeleton::{Covers, Skeleton, attach_onto, attach_to_view};
 use super::sources::{self, Identity, Tree, open_beneath};
 
@@ -117,10 +117,16 @@ pub fn attach(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>
         steps.iter().map(|s| sources::clone(plan, &home, s, map)).collect::<Result<_, Fault>>()?;
     rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))
         .map_err(step("enter the session's mount namespace"))?;
-    let covers = steps.iter().any(|s| s.source == Source::Cover).then(Covers::make).transpose()?;
-    place_outermost(&steps, &trees)?;
+    let covers = steps.iter().any(|s| s.source == Source::Cover).then(|| Covers::make(plan.kind())).transpose()?;
+    match plan.kind() {
+        Kind::Files => place_outermost(&steps, &trees)?,
+        Kind::Shell => place_on_host_paths(&steps, &trees)?,
+    }
     for (step, tree) in steps.iter().zip(&trees) {
         place_nested(step, tree.as_ref(), &trees, covers.as_ref())?;
+    }
+    if let Some(covers) = &covers {
+        covers.put_away()?;
     }
     let cover = covers.map(|c| c.device()).transpose()?;
     Ok(Attached { map: fresh, cover })
@@ -142,6 +148,19 @@ fn place_outermost(steps: &[Step], trees: &[Option<Tree>]) -> Result<(), Fault> 
         attach_onto(&tree.fd, &skeleton.place(at)?)?;
     }
     skeleton.close()
+}
+
+/// The cell has made a directory for each, where the host has none of its own there.
+fn place_on_host_paths(steps: &[Step], trees: &[Option<Tree>]) -> Result<(), Fault> {
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty())
+        .map_err(step("open the cell's root"))?;
+    for (wanted, tree) in steps.iter().zip(trees) {
+        if let (Target::View(at), Some(tree)) = (&wanted.target, tree) {
+            let place = open_beneath(&root, at).map_err(step("find the place of a grant in the cell"))?;
+            attach_onto(&tree.fd, &place)?;
+        }
+    }
+    Ok(())
 }
 
 fn place_nested(

@@ -39,12 +39,17 @@ pub use error::Error;
 pub use idmap::owner_map;
 pub use landlock::{confine_to_view, landlock_holds};
 pub use newborn::{LINK_FD, Newborn, confine_newborn};
-pub use plan::{Plan, Unserved};
+pub use plan::{Kind, Plan, Unserved};
 pub use privilege::Privilege;
 pub use zygote::Zygote;
 
 /// Where a session finds what it was given.
 pub const VIEW: &str = "/view";
+
+/// Takes over the channel that a program which was started in a cell finds at [`LINK_FD`]. It may be done once.
+pub fn take_link() -> Result<std::os::fd::OwnedFd, rustix::io::Errno> {
+    crate::sys::take_descriptor(LINK_FD)
+}
 
 /// Gives memory that a burst has left behind back to the system.
 pub fn give_back_memory() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Privilege;
 use crate::authority::Principal;
-use crate::domain::{Grant, GrantId, HomePath, Layout, Mode, Placed, RelPath, Unplaced};
+use crate::domain::{Grant, GrantId, HomePath, Layout, Mode, Placed, RelPath, Unplaced, View};
 
 /// What an attach helper will do. It travels from the monitor to its helpers and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,16 @@ pub struct Plan {
     owner: (u32, u32),
     cell: Option<(u32, u32)>,
     layout: Layout,
+    kind: Kind,
+}
+
+/// Which world the grants are attached in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// An empty one, at [`super::VIEW`]; nothing runs there.
+    Files,
+    /// A shell cell's, at the paths of the host.
+    Shell,
 }
 
 /// Why a proven principal cannot be served. The text is for the client and says what to do.
@@ -70,6 +80,8 @@ pub(super) enum Source {
 pub(super) struct Rights {
     /// Nothing may be written.
     pub read_only: bool,
+    /// Nothing may be executed.
+    pub no_exec: bool,
 }
 
 impl Plan {
@@ -82,7 +94,25 @@ impl Plan {
             Privilege::Rootless { .. } => return Err(Unserved::ForeignOwner),
         };
         let layout = Layout::of(principal.view(), principal.home(), principal.grants())?;
-        Ok(Plan { home: principal.home().clone(), owner, cell, layout })
+        Ok(Plan { home: principal.home().clone(), owner, cell, layout, kind: Kind::Files })
+    }
+
+    /// Plans the shell cell of a principal; `uid` is the id that its programs have. Paths in it are the host's.
+    pub fn for_shell(principal: &Principal, privilege: Privilege, uid: u32) -> Result<Plan, Unserved> {
+        let files = Plan::for_session(principal, privilege, uid)?;
+        let layout = Layout::of(View::Host, principal.home(), principal.grants())?;
+        Ok(Plan { layout, kind: Kind::Shell, ..files })
+    }
+
+    /// The same plan for another id.
+    #[must_use]
+    pub fn with_ids(&self, uid: u32) -> Plan {
+        Plan { cell: self.cell.map(|_| (uid, uid)), ..self.clone() }
+    }
+
+    /// Which world it is for.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// A plan for nobody: the directory `granted` in `home`, for the cell that is built at a start to see which layers
@@ -90,7 +120,7 @@ impl Plan {
     pub fn for_trial(home: HomePath, granted: RelPath, owner: (u32, u32), cell: Option<(u32, u32)>) -> Plan {
         let grant = Grant { id: GrantId(0), path: granted, mode: Mode::Rw, no_exec: true };
         let placed = vec![Placed { grant, at: String::new(), nested: false }];
-        Plan { home, owner, cell, layout: Layout { placed, start: "/".to_owned() } }
+        Plan { home, owner, cell, layout: Layout { placed, start: "/".to_owned() }, kind: Kind::Files }
     }
 
     /// The account's home.
@@ -137,7 +167,9 @@ impl Plan {
                 let name = grant.path.file_name().unwrap_or_default().to_owned();
                 target = Target::Inside { step: inside, name };
             }
-            let rights = Rights { read_only: grant.mode == Mode::Ro };
+            // Nothing runs in a session, so nothing needs to be executable there, whatever the grant says.
+            let no_exec = grant.no_exec || self.kind == Kind::Files;
+            let rights = Rights { read_only: grant.mode == Mode::Ro, no_exec };
             let source = if grant.is_visible() { Source::Grant(rights) } else { Source::Cover };
             steps.push(Step { path: grant.path.clone(), target, source });
             made.insert(grant.path.clone(), (steps.len() - 1, rights));
@@ -161,10 +193,10 @@ mod tests {
         let grants: Vec<Grant> = grants.iter().map(grant).collect();
         let home: HomePath = "/srv/acme".parse().expect("a path");
         let layout = Layout::of(View::Rooted, &home, &grants).expect("a layout");
-        let plan = Plan { home, owner: (1, 1), cell: None, layout };
+        let plan = Plan { home, owner: (1, 1), cell: None, layout, kind: Kind::Files };
         let shown = |step: Step| {
             let source = match step.source {
-                Source::Grant(Rights { read_only: true }) => "ro",
+                Source::Grant(Rights { read_only: true, .. }) => "ro",
                 Source::Grant(_) => "rw",
                 Source::Way(_) => "way",
                 Source::Cover => "cover",

@@ -5,12 +5,13 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, CWD, Mode as Bits, OFlags};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-    fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, move_mount, open_tree, unmount,
 };
 
 use super::VIEW;
 use super::attach::{Fault, step};
+use super::plan::Kind;
 use super::sources::open_beneath;
 use crate::sys::{self, MountAttr};
 
@@ -53,11 +54,15 @@ impl Skeleton {
 /// An empty directory that nobody may list and an empty file that nobody may open, to be mounted over what is hidden.
 pub(super) struct Covers {
     root: OwnedFd,
+    kind: Kind,
 }
+
+/// A directory of every shell cell that something can be mounted over for a moment: nothing runs there yet.
+const SCRATCH: &str = "/tmp";
 
 impl Covers {
     /// Makes them. They lie at the view's place, under the view, so this comes before it.
-    pub(super) fn make() -> Result<Covers, Fault> {
+    pub(super) fn make(kind: Kind) -> Result<Covers, Fault> {
         let root = small_filesystem(3)?;
         let nobody = Bits::empty();
         // With leave to pass, whoever looks for something in it hears that there is nothing.
@@ -66,8 +71,19 @@ impl Covers {
         rustix::fs::openat(&root, "file", new, nobody).map_err(step("make a cover"))?;
         make_read_only(&root)?;
         // Before Linux 6.15 only what is attached somewhere can be cloned.
-        attach_to_view(&root)?;
-        Ok(Covers { root })
+        match kind {
+            Kind::Files => attach_to_view(&root)?,
+            Kind::Shell => attach_at(&root, SCRATCH)?,
+        }
+        Ok(Covers { root, kind })
+    }
+
+    /// Puts away what covers were cloned from. In a session it lies under the view, where nothing reaches it.
+    pub(super) fn put_away(&self) -> Result<(), Fault> {
+        match self.kind {
+            Kind::Files => Ok(()),
+            Kind::Shell => unmount(SCRATCH, UnmountFlags::DETACH).map_err(step("put the covers away")),
+        }
     }
 
     /// Number of the filesystem that covers lie on: whatever lies on it is one.
@@ -100,7 +116,11 @@ fn make_read_only(mount: &OwnedFd) -> Result<(), Fault> {
 
 /// Attaches a mount as the view; one that was there lies under it.
 pub(super) fn attach_to_view(tree: &OwnedFd) -> Result<(), Fault> {
-    move_mount(tree, "", CWD, VIEW, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    attach_at(tree, VIEW)
+}
+
+fn attach_at(tree: &OwnedFd, path: &str) -> Result<(), Fault> {
+    move_mount(tree, "", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .map_err(step("attach the granted directory"))
 }
 

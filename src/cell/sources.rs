@@ -73,8 +73,7 @@ pub(super) fn clone(
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH,
     )
     .map_err(step("clone the granted directory"))?;
-    // Nothing runs in a session, so nothing needs to be executable there, whatever the grant says.
-    let attr = MountAttr { read_only: rights.read_only, no_exec: true, id_map: map, ..MountAttr::default() };
+    let attr = MountAttr { read_only: rights.read_only, no_exec: rights.no_exec, id_map: map, ..MountAttr::default() };
     sys::set_mount_attr(&fd, attr).map_err(|errno| match errno {
         Errno::INVAL if map.is_some() => Fault::NoIdmap { path: wanted.path.to_string() },
         errno => step("set the rights of the granted directory")(errno),

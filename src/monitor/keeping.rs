@@ -134,7 +134,7 @@ impl Node<'_> {
             .sessions
             .iter()
             .filter_map(|(_, s)| match &s.phase {
-                Phase::Live { record } => Some(ToControl::Opened(record.clone())),
+                Phase::Live { record, .. } => Some(ToControl::Opened(record.clone())),
                 _ => None,
             })
             .collect();
@@ -173,7 +173,7 @@ impl Node<'_> {
 
     fn end_connections(&mut self, conns: &[ConnId], reason: EndReason) {
         let slots = self.sessions.which(|s| match &s.phase {
-            Phase::Live { record } => conns.contains(&record.conn),
+            Phase::Live { record, .. } => conns.contains(&record.conn),
             Phase::Login { peer, .. } => conns.contains(&peer.conn),
             _ => false,
         });

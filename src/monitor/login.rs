@@ -8,13 +8,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::Error;
 use super::attaching::Helper;
+use super::cells::CellPlan;
 use super::node::Node;
 use super::poll::Token;
 use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
 use crate::authority::{self, Denial, Principal};
 use crate::cell::{Fault, Plan, Privilege};
-use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Timestamp};
+use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
 
@@ -182,6 +183,11 @@ impl Node<'_> {
         }
     }
 
+    /// Takes back a helper that attached in a cell, or ends it.
+    pub(super) fn give_back_helper(&mut self, helper: Helper, is_kept: bool) {
+        self.release_helper(helper, if is_kept { Fate::Kept } else { Fate::Ended });
+    }
+
     /// A helper whose answer nobody waits for any more is ended: it may hang, or be half done.
     fn release_helper(&mut self, helper: Helper, fate: Fate) {
         if let Err(errno) = self.poll.forget(helper.link()) {
@@ -245,12 +251,21 @@ impl Node<'_> {
             conn = %record.conn, account = %record.account, user = %record.user, peer = %record.peer,
             key = record.fingerprint.as_deref(), "login"
         );
-        session.phase = Phase::Live { record: record.clone() };
+        let cell = self.plan_cell(principal);
+        let Some(session) = self.sessions.get(slot) else { return Ok(()) };
+        session.phase = Phase::Live { record: record.clone(), cell };
         self.tell_control(ToControl::Opened(record));
         self.tell_session(slot, told)
     }
 
-    fn tell_session(&mut self, slot: u32, message: &ToSession) -> Result<(), Error> {
+    /// Where this principal's programs would run; the id is chosen when they do.
+    fn plan_cell(&self, principal: &Principal) -> Option<Box<CellPlan>> {
+        let runs_programs = [Service::Shell, Service::Exec].iter().any(|s| principal.services().contains(*s));
+        let plan = runs_programs.then(|| Plan::for_shell(principal, self.privilege, 0))?.ok()?;
+        Some(Box::new(CellPlan { account: principal.account().clone(), user: principal.user().clone(), plan }))
+    }
+
+    pub(super) fn tell_session(&mut self, slot: u32, message: &ToSession) -> Result<(), Error> {
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         match session.link.try_send(message, None) {
             Ok(()) => Ok(()),
@@ -285,7 +300,7 @@ impl Node<'_> {
     pub(super) fn report(&mut self, slot: u32, event: &Event) {
         let Some(session) = self.sessions.get(slot) else { return };
         let (conn, user) = match &session.phase {
-            Phase::Live { record } => (Some(record.conn), Some(record.user.clone())),
+            Phase::Live { record, .. } => (Some(record.conn), Some(record.user.clone())),
             Phase::Login { peer, .. } => (Some(peer.conn), None),
             _ => (None, None),
         };

@@ -11,6 +11,7 @@
 
 mod admission;
 mod attaching;
+mod cells;
 mod children;
 mod keeping;
 mod listeners;
@@ -18,9 +19,12 @@ mod login;
 mod node;
 mod poll;
 mod sessions;
+mod shells;
 mod stopping;
 mod trial;
 mod zygote;
+
+pub use shells::WORKER;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;

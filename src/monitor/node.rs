@@ -8,6 +8,7 @@ use nix::sys::signalfd::SignalFd;
 
 use super::admission::{Admission, Load, Peer, turn_away};
 use super::attaching::Helpers;
+use super::cells::Cells;
 use super::children::{Child, Pause, reap};
 use super::listeners::{Listener, accept};
 use super::poll::{Poll, Token};
@@ -22,6 +23,8 @@ use crate::wire::{EndReason, FromSession, Link, LinkError, ToControl, ToSession,
 const TICK: Duration = Duration::from_millis(100);
 /// What a session gets to say goodbye in before it is killed.
 const FAREWELL: Duration = Duration::from_millis(300);
+/// Most shell cells at the same time.
+const MOST_CELLS: u32 = 4096;
 /// Connections accepted in one turn, so that a flood of them does not keep the others waiting.
 const ACCEPTED_AT_ONCE: usize = 64;
 
@@ -38,6 +41,7 @@ pub(super) struct Node<'a> {
     pub(super) privilege: Privilege,
     pub(super) poll: Poll,
     pub(super) sessions: Sessions,
+    pub(super) cells: Cells,
     pub(super) helpers: Helpers,
     /// Which slot a question to control is about.
     pub(super) tickets: HashMap<u64, u32>,
@@ -72,6 +76,7 @@ impl<'a> Node<'a> {
             privilege,
             poll: Poll::new().map_err(system("make the poll set"))?,
             sessions: Sessions::new(settings.ids, most),
+            cells: Cells::new(settings.ids.first + 1 + u32::try_from(most).unwrap_or(u32::MAX / 2), MOST_CELLS),
             helpers: Helpers::default(),
             tickets: HashMap::new(),
             next_ticket: 1,
@@ -160,6 +165,10 @@ impl<'a> Node<'a> {
             Token::Session(slot, generation) => self.hear_session(slot, generation),
             Token::SessionEnd(slot, generation) => self.bury(slot, generation),
             Token::Helper(slot, generation) => self.hear_helper(slot, generation),
+            Token::ShellZygote => self.hear_shell_zygote(),
+            Token::Cell(number) => self.hear_cell(number),
+            Token::CellEnd(number) => self.bury_cell(number),
+            Token::CellHelper(number) => self.hear_cell_helper(number),
         }
     }
 
@@ -307,6 +316,7 @@ impl<'a> Node<'a> {
             FromSession::Ready => return self.greet(slot),
             FromSession::Probe { user, key } => return self.ask_about_probe(slot, user, key),
             FromSession::Claim(claim) => return self.ask_about_claim(slot, claim),
+            FromSession::OpenCell => return self.open_cell(slot),
             FromSession::Event(event) => self.report(slot, &event),
         }
         Ok(())
@@ -334,7 +344,7 @@ impl<'a> Node<'a> {
     pub(super) fn retire(&mut self, slot: u32, deadline: Instant) {
         let Some(session) = self.sessions.get(slot) else { return };
         match std::mem::replace(&mut session.phase, Phase::Ending { deadline }) {
-            Phase::Live { record } => self.tell_control(ToControl::Closed { conn: record.conn }),
+            Phase::Live { record, .. } => self.tell_control(ToControl::Closed { conn: record.conn }),
             Phase::Login { waits, .. } => self.drop_wait(waits),
             _ => {}
         }
@@ -359,13 +369,14 @@ impl<'a> Node<'a> {
             return Ok(());
         }
         self.hear_last_words(slot);
+        self.leave_cells((slot, generation))?;
         let Some(session) = self.sessions.remove(slot) else { return Ok(()) };
         self.poll.forget(&session.link).map_err(system("stop watching a session"))?;
         if let Some((_, pidfd)) = &session.process {
             self.poll.forget(pidfd).map_err(system("stop watching a session"))?;
         }
         match session.phase {
-            Phase::Live { record } => {
+            Phase::Live { record, .. } => {
                 tracing::info!(conn = %record.conn, account = %record.account, user = %record.user, "session ended");
                 self.tell_control(ToControl::Closed { conn: record.conn });
             }
@@ -429,7 +440,7 @@ impl<'a> Node<'a> {
             tracing::debug!(%error, "session does not listen");
             session.kill();
         }
-        if let Phase::Live { record } = &session.phase {
+        if let Phase::Live { record, .. } = &session.phase {
             tracing::info!(conn = %record.conn, user = %record.user, ?reason, "session is being ended");
         }
         self.retire(slot, Instant::now() + FAREWELL);

@@ -28,6 +28,14 @@ pub(super) enum Token {
     SessionEnd(u32, u32),
     /// The result of its attach helper.
     Helper(u32, u32),
+    /// What the shell zygote says.
+    ShellZygote,
+    /// What a shell cell says.
+    Cell(u32),
+    /// The end of it.
+    CellEnd(u32),
+    /// The result of its attach helper.
+    CellHelper(u32),
 }
 
 impl Token {
@@ -42,6 +50,10 @@ impl Token {
             Token::Session(slot, generation) => (6, slot, generation),
             Token::SessionEnd(slot, generation) => (7, slot, generation),
             Token::Helper(slot, generation) => (8, slot, generation),
+            Token::ShellZygote => (9, 0, 0),
+            Token::Cell(number) => (10, number, 0),
+            Token::CellEnd(number) => (11, number, 0),
+            Token::CellHelper(number) => (12, number, 0),
         };
         kind << 56 | u64::from(generation & super::sessions::GENERATION_MASK) << 32 | u64::from(slot)
     }
@@ -59,6 +71,10 @@ impl Token {
             6 => Token::Session(slot, generation),
             7 => Token::SessionEnd(slot, generation),
             8 => Token::Helper(slot, generation),
+            9 => Token::ShellZygote,
+            10 => Token::Cell(slot),
+            11 => Token::CellEnd(slot),
+            12 => Token::CellHelper(slot),
             _ => return None,
         })
     }
@@ -135,6 +151,10 @@ mod tests {
             Token::Session(65_535, 0x00ff_ffff),
             Token::SessionEnd(0, 1),
             Token::Helper(7, 9),
+            Token::ShellZygote,
+            Token::Cell(3),
+            Token::CellEnd(3),
+            Token::CellHelper(3),
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));
         }

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 
 use super::admission::Peer;
 use super::attaching::Helper;
+use super::cells::CellPlan;
 use crate::authority::Principal;
 use crate::cell::Plan;
 use crate::config::Ids;
@@ -22,6 +23,8 @@ use crate::wire::{FromSession, Link, Question, SessionRecord};
 const MOST_PROBES: u32 = 80;
 /// Claims one connection may make; the session disconnects its client long before.
 const MOST_CLAIMS: u32 = 40;
+/// Times one connection may ask for its cell; it asks again only when the cell has ended.
+const MOST_CELLS: u32 = 1000;
 /// Events one connection may report in [`BUDGET_PERIOD`].
 const MOST_EVENTS: u32 = 400;
 /// How often the budget of events is filled up again.
@@ -80,6 +83,7 @@ impl Probed {
 struct Spent {
     probes: u32,
     claims: u32,
+    cells: u32,
     events: u32,
     since: Option<Instant>,
 }
@@ -102,6 +106,8 @@ pub(super) enum Phase {
     Live {
         /// As `session list` shows it.
         record: SessionRecord,
+        /// The shell cell that its programs would run in, if it may run any.
+        cell: Option<Box<CellPlan>>,
     },
     /// Told to end; killed at the deadline.
     Ending {
@@ -164,6 +170,7 @@ impl Phase {
             (self, request),
             (Phase::Newborn, FromSession::Born | FromSession::Ready | FromSession::Event(_))
                 | (Phase::Login { waits: Waits::Nothing, .. }, FromSession::Probe { .. } | FromSession::Claim(_))
+                | (Phase::Live { cell: Some(_), .. }, FromSession::OpenCell)
                 | (Phase::Login { .. } | Phase::Live { .. } | Phase::Ending { .. }, FromSession::Event(_))
         )
     }
@@ -211,6 +218,8 @@ impl Spent {
                 }
                 (&mut self.events, MOST_EVENTS)
             }
+            // One question at a time, and as many as a client may open channels in a while.
+            FromSession::OpenCell => (&mut self.cells, MOST_CELLS),
             FromSession::Born | FromSession::Ready => return true,
         };
         *spent = spent.saturating_add(1);

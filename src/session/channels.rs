@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::programs::Program;
 use super::sftp_channel::SftpChannel;
 use crate::domain::{Service, Services};
 
@@ -13,6 +14,8 @@ pub(super) const MOST_CHANNELS: usize = 10;
 pub(super) enum Channel {
     /// Open, and nothing asked for.
     Idle,
+    /// Running a program.
+    Program(Program),
     /// Serving SFTP.
     Sftp(Box<SftpChannel>),
     /// Everything is said; what still comes is ignored.
@@ -50,6 +53,14 @@ impl Channels {
         self.open.get_mut(&id).map(|before| std::mem::replace(before, channel))
     }
 
+    /// The program of a channel that runs one.
+    pub(super) fn program(&self, id: u32) -> Option<Program> {
+        match self.open.get(&id) {
+            Some(Channel::Program(program)) => Some(program.clone()),
+            _ => None,
+        }
+    }
+
     /// The SFTP engine of a channel that has one.
     pub(super) fn sftp(&mut self, id: u32) -> Option<&mut SftpChannel> {
         match self.open.get_mut(&id) {
@@ -61,7 +72,7 @@ impl Channels {
 
 /// The sentence for a request that a user's services do not cover.
 pub(super) fn refusal(asked: &str, services: Services) -> String {
-    let open = services.iter().filter(|s| *s == Service::Sftp).map(Service::as_str).collect::<Vec<_>>().join(", ");
+    let open = services.iter().filter(|s| matches!(s, Service::Sftp | Service::Shell | Service::Exec)).map(Service::as_str).collect::<Vec<_>>().join(", ");
     if open.is_empty() {
         format!(
             "{asked} is not open to this login, nor is anything else this server can serve yet; ask the account's owner"

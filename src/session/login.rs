@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::monitor_link::MonitorLink;
+use super::programs::Worker;
 use super::{Confine, Error};
 use crate::domain::{Claim, ClaimedName, KeyBlob, Proof, Secret};
 use crate::files::{self, Root};
@@ -35,6 +36,7 @@ pub(super) struct Client {
     probes: u32,
     access: Option<Access>,
     root: OnceLock<Root>,
+    worker: Option<Worker>,
     activity: Activity,
 }
 
@@ -48,6 +50,7 @@ impl Client {
             probes: 0,
             access: None,
             root: OnceLock::new(),
+            worker: None,
             activity: Activity::default(),
         }
     }
@@ -100,6 +103,23 @@ impl Client {
         (self.confine)(&entries)?;
         self.access = Some(Access::Granted(granted));
         Ok(true)
+    }
+
+    /// The worker of this client's shell cell. The error is a sentence for the client.
+    pub(super) async fn worker(&mut self) -> Result<Worker, String> {
+        if let Some(worker) = self.worker.as_ref().filter(|w| !w.is_gone()) {
+            return Ok(worker.clone());
+        }
+        let answer = self.monitor.ask_for(&FromSession::OpenCell).await.map_err(|e| e.to_string())?;
+        match (answer.message, answer.fd) {
+            (ToSession::Cell, Some(channel)) => {
+                let worker = Worker::new(channel).map_err(|e| e.to_string())?;
+                self.worker = Some(worker.clone());
+                Ok(worker)
+            }
+            (ToSession::NoCell { sentence }, _) => Err(sentence),
+            _ => Err("the server is being restarted; try again".to_owned()),
+        }
     }
 
     /// What the client may do; `None` before it has logged in.

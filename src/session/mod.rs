@@ -10,6 +10,7 @@ mod channels;
 mod host_keys;
 mod login;
 mod monitor_link;
+mod programs;
 mod sftp_channel;
 mod transport;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use crate::wire::{AsyncLink, EndReason, Event, FromSession, Link, LinkError, ToSession};
+use crate::wire::{AsyncLink, EndReason, Event, FromSession, Link, LinkError, Received, ToSession};
 
 /// Reports in one [`PERIOD`]: half of what the monitor takes for a breach, for its periods begin at other times.
 const MOST_REPORTS: u32 = 200;
@@ -27,7 +27,7 @@ pub(super) struct MonitorLink {
 struct Inner {
     link: AsyncLink,
     /// What was received and nobody has taken yet: at most an answer, for only one question is open at a time.
-    answer: std::sync::Mutex<Option<ToSession>>,
+    answer: std::sync::Mutex<Option<Received<ToSession>>>,
     answered: Notify,
     /// Held by whoever has a question open.
     asking: Mutex<()>,
@@ -71,6 +71,11 @@ impl MonitorLink {
 
     /// Asks, and waits for the answer, which [`MonitorLink::told_to_end`] receives.
     pub(super) async fn ask(&self, question: &FromSession) -> Result<ToSession, LinkError> {
+        Ok(self.ask_for(question).await?.message)
+    }
+
+    /// The same for an answer that a descriptor comes with.
+    pub(super) async fn ask_for(&self, question: &FromSession) -> Result<Received<ToSession>, LinkError> {
         let _one_at_a_time = self.inner.asking.lock().await;
         self.inner.link.send(question).await?;
         loop {
@@ -98,23 +103,23 @@ impl MonitorLink {
     /// Receives for as long as the session lives; returns when it is told to end.
     pub(super) async fn told_to_end(&self) -> EndReason {
         loop {
-            match self.inner.link.recv::<ToSession>().await.map(|received| received.message) {
-                Ok(ToSession::End(reason)) => return reason,
+            match self.inner.link.recv::<ToSession>().await {
+                Ok(Received { message: ToSession::End(reason), .. }) => return reason,
                 Ok(answer) => self.put_answer(answer),
                 // Without a monitor there is nobody who could answer or end this session; it serves on.
                 Err(_) => {
-                    self.put_answer(ToSession::Denied);
+                    self.put_answer(Received { message: ToSession::Denied, fd: None, more: Vec::new() });
                     std::future::pending::<()>().await;
                 }
             }
         }
     }
 
-    fn take_answer(&self) -> Option<ToSession> {
+    fn take_answer(&self) -> Option<Received<ToSession>> {
         self.inner.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 
-    fn put_answer(&self, answer: ToSession) {
+    fn put_answer(&self, answer: Received<ToSession>) {
         *self.inner.answer.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(answer);
         self.inner.answered.notify_one();
     }

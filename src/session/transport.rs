@@ -6,14 +6,16 @@
 mod prompt;
 mod warm_up;
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use russh::keys::PublicKeyBase64;
 use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, RunningSession, Session, VerifiedPublicKey};
-use russh::{ChannelId, ChannelOpenFailure, Disconnect, Limits, MethodKind, MethodSet, Preferred, Pty, SshId};
+use russh::{ChannelId, ChannelOpenFailure, Disconnect, Limits, MethodKind, MethodSet, Preferred, Pty, Sig, SshId};
 use russh::{cipher, compression, kex, mac};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -22,12 +24,13 @@ use prompt::Prompt;
 
 use super::channels::{Channel, Channels, refusal};
 use super::login::{Access, Client};
+use super::programs::{self, Program};
 use super::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
 use super::{Error, FAREWELL};
 use crate::config::SessionSettings;
 use crate::domain::Service;
 use crate::sftp::LinkOrder;
-use crate::wire::Event;
+use crate::wire::{self, Ended, Event, Size, Start, Terminal, ToWorker};
 
 /// What the library failed with.
 pub(super) type SshError = russh::Error;
@@ -129,7 +132,7 @@ impl Transport {
         stream.set_nonblocking(true).map_err(Error::Runtime)?;
         stream.set_nodelay(true).map_err(Error::Runtime)?;
         let stream = TcpStream::from_std(stream).map_err(Error::Runtime)?;
-        let connection = Connection { client, channels: Channels::default(), finished: Vec::new() };
+        let connection = Connection { client, channels: Channels::default(), finished: Vec::new(), wishes: BTreeMap::new() };
         let stream = Buffered::new(Prompt::new(stream));
         let running = server::run_stream(self.config.clone(), stream, connection).await?;
         Ok(Running { running })
@@ -186,6 +189,69 @@ struct Connection {
     channels: Channels,
     /// Channels that we have closed and still count.
     finished: Vec<ChannelId>,
+    /// What was asked for a program that is not asked for yet.
+    wishes: BTreeMap<u32, Wishes>,
+}
+
+/// The terminal and the variables that a client wants for a program.
+#[derive(Debug, Default)]
+struct Wishes {
+    terminal: Option<Terminal>,
+    environment: Vec<(String, String)>,
+}
+
+/// Variables a client may set for one program, and their longest value.
+const MOST_VARIABLES: usize = 32;
+const LONGEST_VALUE: usize = 1024;
+/// Longest name of a terminal.
+const LONGEST_NAME: usize = 64;
+
+/// Variables that change how a program speaks and not what it does.
+fn is_allowed(name: &str) -> bool {
+    name == "LANG" || name.starts_with("LC_") || name == "COLORTERM" || name == "GIT_PROTOCOL"
+}
+
+fn size(columns: u32, rows: u32, width: u32, height: u32) -> Size {
+    let small = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    Size { columns: small(columns), rows: small(rows), width: small(width), height: small(height) }
+}
+
+/// Its name in RFC 4254, 6.10.
+fn signal_name(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    }
+}
+
+/// The channel of a program, as its relay writes to it.
+#[derive(Clone)]
+struct HandleSink {
+    id: ChannelId,
+    handle: server::Handle,
+}
+
+impl programs::Sink for HandleSink {
+    async fn send(&self, bytes: Bytes, is_error: bool) -> Result<(), ()> {
+        match is_error {
+            false => self.handle.data(self.id, bytes).await.map_err(|_| ()),
+            true => self.handle.extended_data(self.id, STDERR, bytes).await.map_err(|_| ()),
+        }
+    }
+
+    /// A client that is gone needs to hear nothing.
+    async fn finish(&self, how: Ended) {
+        let said = match how {
+            Ended::Exit(code) => self.handle.exit_status_request(self.id, code.into()).await,
+            Ended::Signal { name, core } => {
+                let signal = Sig::Custom(name);
+                self.handle.exit_signal_request(self.id, signal, core, String::new(), String::new()).await
+            }
+        };
+        if said.is_ok() && self.handle.eof(self.id).await.is_ok() {
+            drop(self.handle.close(self.id).await);
+        }
+    }
 }
 
 /// A channel of the library, as an outlet for answers.
@@ -316,6 +382,37 @@ impl Connection {
         }
     }
 
+    async fn begin_program(
+        &mut self,
+        id: ChannelId,
+        service: Service,
+        wanted: wire::Program,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        let asked = if service == Service::Shell { "a shell" } else { "running commands" };
+        if !matches!(self.client.access(), Some(Access::Granted(granted)) if granted.services.contains(service)) {
+            return self.refuse(id, asked, session).await;
+        }
+        session.channel_success(id)?;
+        let Wishes { terminal, environment } = self.wishes.remove(&number(id)).unwrap_or_default();
+        let has_terminal = terminal.is_some();
+        let start = Start { program: wanted, terminal, environment };
+        let begun = match self.client.worker().await {
+            Ok(worker) => worker.start(start).await.map(|asked| (worker, asked)).map_err(|e| e.to_string()),
+            Err(sentence) => Err(sentence),
+        };
+        let (worker, asked) = match begun {
+            Ok(begun) => begun,
+            Err(sentence) => return self.finish(id, session, Some(&sentence), 255),
+        };
+        let program = Program { number: asked.number(), worker, input: Arc::default(), window: Arc::default() };
+        program.window.is_now(session.window_size(&id));
+        self.channels.set(number(id), Channel::Program(program.clone()));
+        let sink = HandleSink { id, handle: session.handle() };
+        tokio::spawn(programs::relay(asked, program, has_terminal, sink));
+        Ok(())
+    }
+
     /// Goes on after the engine of a channel has served, or has stopped.
     async fn after_serving(
         &mut self,
@@ -392,40 +489,52 @@ impl server::Handler for Connection {
         if !self.channels.is_idle(number(id)) {
             return Ok(session.channel_failure(id)?);
         }
-        self.refuse(id, "a shell", session).await
+        self.begin_program(id, Service::Shell, wire::Program::Shell, session).await
     }
 
-    async fn exec_request(&mut self, id: ChannelId, _command: &[u8], session: &mut Session) -> Result<(), Error> {
+    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
         if !self.channels.is_idle(number(id)) {
             return Ok(session.channel_failure(id)?);
         }
-        self.refuse(id, "running commands", session).await
+        self.begin_program(id, Service::Exec, wire::Program::Command(command.to_vec()), session).await
     }
 
-    /// Granted without effect: the client then shows the sentence that its shell request is answered with, and not a
-    /// complaint about the terminal.
+    /// Granted also where no program will be: the client then shows the sentence that its request for one is answered
+    /// with, and not a complaint about the terminal.
     async fn pty_request(
         &mut self,
         id: ChannelId,
-        _term: &str,
-        _columns: u32,
-        _rows: u32,
-        _width: u32,
-        _height: u32,
-        _modes: &[(Pty, u32)],
+        term: &str,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
+        let terminal = Terminal {
+            kind: term.chars().take(LONGEST_NAME).collect(),
+            size: size(columns, rows, width, height),
+            modes: modes.iter().map(|(opcode, value)| (*opcode as u8, *value)).collect(),
+        };
+        self.wishes.entry(number(id)).or_default().terminal = Some(terminal);
         Ok(session.channel_success(id)?)
     }
 
     async fn env_request(
         &mut self,
         id: ChannelId,
-        _name: &str,
-        _value: &str,
+        name: &str,
+        value: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        Ok(session.channel_failure(id)?)
+        let wishes = self.wishes.entry(number(id)).or_default();
+        let is_taken = is_allowed(name) && value.len() <= LONGEST_VALUE && wishes.environment.len() < MOST_VARIABLES;
+        if !is_taken {
+            return Ok(session.channel_failure(id)?);
+        }
+        wishes.environment.push((name.to_owned(), value.to_owned()));
+        Ok(session.channel_success(id)?)
     }
 
     async fn x11_request(
@@ -448,25 +557,44 @@ impl server::Handler for Connection {
     async fn window_change_request(
         &mut self,
         id: ChannelId,
-        _columns: u32,
-        _rows: u32,
-        _width: u32,
-        _height: u32,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
         session: &mut Session,
     ) -> Result<(), Error> {
+        if let Some(program) = self.channels.program(number(id)) {
+            let size = size(columns, rows, width, height);
+            program.worker.say(ToWorker::Resize { number: program.number, size }).await;
+        }
         Ok(session.channel_success(id)?)
+    }
+
+    async fn signal(&mut self, id: ChannelId, signal: Sig, _session: &mut Session) -> Result<(), Error> {
+        if let Some(program) = self.channels.program(number(id)) {
+            program.worker.say(ToWorker::Signal { number: program.number, name: signal_name(&signal) }).await;
+        }
+        Ok(())
     }
 
     // -- data -------------------------------------------------------------------------------------------------------
 
     async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Error> {
         self.client.activity().note();
+        if let Some(program) = self.channels.program(number(id)) {
+            program.input.push(data).await;
+            return Ok(());
+        }
         let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
         let served = sftp.feed(data, &mut ChannelOutlet { id, session });
         self.after_serving(id, served, session).await
     }
 
-    async fn window_adjusted(&mut self, id: ChannelId, _size: u32, session: &mut Session) -> Result<(), Error> {
+    async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {
+        if let Some(program) = self.channels.program(number(id)) {
+            program.window.is_now(size);
+            return Ok(());
+        }
         let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
         let served = sftp.resume(&mut ChannelOutlet { id, session });
         self.after_serving(id, served, session).await
@@ -474,6 +602,10 @@ impl server::Handler for Connection {
 
     /// The client has nothing more to ask: what it asked for is answered, and that is all.
     async fn channel_eof(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        if let Some(program) = self.channels.program(number(id)) {
+            program.input.end();
+            return Ok(());
+        }
         match self.channels.sftp(number(id)) {
             Some(sftp) => {
                 sftp.ask_no_more();
@@ -485,7 +617,11 @@ impl server::Handler for Connection {
 
     async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {
         self.report_totals(id).await;
-        self.channels.close(number(id));
+        self.wishes.remove(&number(id));
+        if let Some(Channel::Program(program)) = self.channels.close(number(id)) {
+            program.input.end();
+            program.worker.say(ToWorker::HangUp { number: program.number }).await;
+        }
         Ok(())
     }
 }

@@ -20,6 +20,19 @@ pub fn place_at(fd: impl AsFd, number: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(placed) })
 }
 
+/// Takes over the descriptor with a number that this process was started with, and lets no program inherit it.
+///
+/// For the first moment of a program: nothing else may own that number.
+pub fn take_descriptor(number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: `fcntl` takes two integers and the flags; a number that is not open is an error.
+    let done = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if done < 0 {
+        return Err(last_error());
+    }
+    // SAFETY: it is open, and the caller has promised that nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Marks every descriptor from `first` on to be closed when another program is executed.
 pub fn close_from_on_exec(first: u32) -> Result<(), Errno> {
     // SAFETY: the call takes integers only and closes nothing.

@@ -18,7 +18,7 @@ mod signals;
 
 pub use append::append_at;
 pub use clone::{CloneFlags, Forked, fork};
-pub use descriptors::{close_from, close_from_on_exec, place_at};
+pub use descriptors::{close_from, close_from_on_exec, place_at, take_descriptor};
 pub use exit::exit_now;
 pub use fchmodat2::set_mode;
 pub use fork_child::fork_child;

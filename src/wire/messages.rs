@@ -27,6 +27,8 @@ pub enum FromSession {
     },
     /// A client shows something for a name. Answered by `Granted`, `Denied` or `Unavailable`.
     Claim(Claim),
+    /// The client asks for a program: the principal's shell cell is needed. Answered by `Cell` or `NoCell`.
+    OpenCell,
     /// Something for the log and the audit trail. Not answered.
     Event(Event),
 }
@@ -81,6 +83,13 @@ pub enum ToSession {
     Denied,
     /// The claim was believed, but there is nothing to serve; the sentence is for the client.
     Unavailable {
+        /// What is wrong and what to do.
+        sentence: String,
+    },
+    /// The cell is there; a channel to its worker comes with the message.
+    Cell,
+    /// It cannot be had; the sentence is for the client.
+    NoCell {
         /// What is wrong and what to do.
         sentence: String,
     },

@@ -8,6 +8,7 @@ mod async_link;
 mod link;
 mod messages;
 mod programs;
+mod streams;
 
 pub use async_link::AsyncLink;
 pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received};
@@ -15,4 +16,5 @@ pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, Question, SessionRecord, ToControl, ToSession,
     ToZygote,
 };
-pub use programs::{Ended, FromWorker, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
+pub use streams::{read, set_nonblocking, write};
+pub use programs::{Ended, FromCell, FromWorker, Program, Size, Start, Terminal, ToWorker, WorkerOrder};

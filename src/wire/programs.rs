@@ -5,9 +5,25 @@
 
 use serde::{Deserialize, Serialize};
 
-/// From the monitor to a worker.
+/// From a shell cell to the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromCell {
+    /// Still our own code: the root is built, and its mount namespace comes with the message.
+    Built,
+    /// A step of its birth failed; the process ends.
+    Failed {
+        /// Which, and what the kernel said.
+        what: String,
+    },
+    /// The worker runs, and takes orders.
+    Ready,
+}
+
+/// From the monitor to a shell cell, and then to its worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum WorkerOrder {
+    /// The grants are attached: give up everything and begin.
+    Attached,
     /// One more session may start programs; a channel to it comes with the message.
     Join,
 }

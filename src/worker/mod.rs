@@ -22,7 +22,7 @@ use rustix::process::{Pid, WaitOptions};
 pub use environment::User;
 use start::Started;
 
-use crate::wire::{Ended, FromWorker, Link, LinkError, Size, Start, ToWorker, WorkerOrder};
+use crate::wire::{Ended, FromCell, FromWorker, Link, LinkError, Size, Start, ToWorker, WorkerOrder};
 
 /// Sessions that one principal may have in a cell; the monitor limits them earlier.
 const MOST_SESSIONS: usize = 256;
@@ -87,6 +87,7 @@ impl Worker {
         wanted.thread_block().map_err(errno).map_err(system("take the signals"))?;
         let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
         let signals = signals.map_err(errno).map_err(system("take the signals"))?;
+        monitor.send(&FromCell::Ready, None)?;
         Ok(Worker { user, monitor, signals, sessions: HashMap::new(), next_session: 0, programs: HashMap::new() })
     }
 
@@ -122,8 +123,8 @@ impl Worker {
     fn hear_monitor(&mut self) -> Result<bool, Error> {
         match self.monitor.try_recv::<WorkerOrder>() {
             Ok(order) => {
-                let WorkerOrder::Join = order.message;
-                if let (Some(channel), true) = (order.fd, self.sessions.len() < MOST_SESSIONS) {
+                let may_join = matches!(order.message, WorkerOrder::Join) && self.sessions.len() < MOST_SESSIONS;
+                if let (Some(channel), true) = (order.fd, may_join) {
                     self.sessions.insert(self.next_session, Link::from_fd(channel));
                     self.next_session += 1;
                 }

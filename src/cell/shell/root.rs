@@ -5,6 +5,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::CWD;
+use serde::{Deserialize, Serialize};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
@@ -17,7 +18,7 @@ use crate::cell::error::{Context, Error};
 use crate::sys::{self, MountAttr};
 
 /// What a cell's root has of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Own {
     /// Login name of the user, and name of its group.
     pub user: String,

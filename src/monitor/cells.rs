@@ -1,0 +1,356 @@
+//! Shell cells: one for each principal that runs programs, shared by its connections, gone with the last of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use super::attaching::Helper;
+use super::children::Child;
+use super::node::Node;
+use super::poll::Token;
+use super::sessions::Phase;
+use super::shells::{self, Birth};
+use super::{Error, system};
+use crate::cell::shell::Own;
+use crate::cell::{Fault, Plan};
+use crate::domain::{AccountName, UserName};
+use crate::telemetry::Causes;
+use crate::wire::{FromCell, FromZygote, Link, LinkError, ToSession, WorkerOrder};
+
+/// KiB in each of a cell's `/tmp`, `/run` and `/dev/shm`, until policies say more.
+const SCRATCH: u64 = 256 * 1024;
+
+/// Whose a cell is, and what it may reach.
+#[derive(Clone, Debug)]
+pub(super) struct CellPlan {
+    pub(super) account: AccountName,
+    pub(super) user: UserName,
+    pub(super) plan: Plan,
+}
+
+impl CellPlan {
+    /// Whether two principals may share a cell: the same user with the same rights.
+    fn is_same(&self, other: &CellPlan) -> bool {
+        (&self.account, &self.user) == (&other.account, &other.user)
+            && self.plan.layout() == other.plan.layout()
+            && (self.plan.home(), self.plan.owner()) == (other.plan.home(), other.plan.owner())
+    }
+}
+
+/// A session, by slot and generation.
+type SessionId = (u32, u32);
+
+/// What a cell is doing.
+#[derive(Debug)]
+enum Stage {
+    /// Being forked, and building its root.
+    Newborn,
+    /// Its grants are being attached.
+    Attaching(Helper),
+    /// Becoming the worker.
+    Beginning,
+    /// Its worker takes orders.
+    Ready,
+    /// Told to end.
+    Ending,
+}
+
+#[derive(Debug)]
+struct Cell {
+    plan: CellPlan,
+    link: Link,
+    process: Option<OwnedFd>,
+    stage: Stage,
+    /// Sessions that wait for it.
+    waiting: Vec<SessionId>,
+    /// Sessions that use it.
+    joined: BTreeSet<SessionId>,
+}
+
+/// All cells of a node.
+#[derive(Debug, Default)]
+pub(super) struct Cells {
+    cells: HashMap<u32, Cell>,
+    next: u32,
+    /// The first id that is a cell's and not a session's.
+    first_id: u32,
+    most: u32,
+    zygote: Option<Child<()>>,
+}
+
+impl Cells {
+    pub(super) fn new(first_id: u32, most: u32) -> Cells {
+        Cells { first_id, most, ..Cells::default() }
+    }
+
+    /// A number that no live cell has; it stands for an id.
+    fn reserve(&mut self) -> Option<u32> {
+        for _ in 0..self.most {
+            let number = self.next % self.most;
+            self.next = self.next.wrapping_add(1);
+            if !self.cells.contains_key(&number) {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+impl Cell {
+    fn kill(&self) {
+        let Some(pidfd) = &self.process else { return };
+        match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => tracing::error!(%errno, "a cell could not be killed"),
+        }
+    }
+}
+
+impl Node<'_> {
+    pub(super) fn fork_shell_zygote(&mut self) -> Result<(), Error> {
+        let privilege = self.privilege;
+        let child = Child::fork(c"enclos-shells", |link| match shells::serve(&link, privilege) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), "the shell zygote ended");
+                ExitCode::FAILURE
+            }
+        })?;
+        self.poll.watch(&child.link, Token::ShellZygote).map_err(system("watch the shell zygote"))?;
+        self.cells.zygote = Some(child);
+        Ok(())
+    }
+
+    /// A live session asks for its principal's cell.
+    pub(super) fn open_cell(&mut self, slot: u32) -> Result<(), Error> {
+        let generation = self.sessions.generation(slot);
+        let plan = match self.sessions.get(slot).map(|s| &s.phase) {
+            Some(Phase::Live { cell: Some(plan), .. }) => (**plan).clone(),
+            _ => return self.breach(slot, "asked for a cell without a service that runs programs"),
+        };
+        let found = self.cells.cells.iter().find(|(_, c)| !matches!(c.stage, Stage::Ending) && c.plan.is_same(&plan));
+        match found.map(|(number, cell)| (*number, matches!(cell.stage, Stage::Ready))) {
+            Some((number, true)) => self.join(number, (slot, generation)),
+            Some((number, false)) => {
+                if let Some(cell) = self.cells.cells.get_mut(&number) {
+                    cell.waiting.push((slot, generation));
+                }
+                Ok(())
+            }
+            None => self.order_cell(plan, (slot, generation)),
+        }
+    }
+
+    fn order_cell(&mut self, plan: CellPlan, session: SessionId) -> Result<(), Error> {
+        let Some(number) = self.cells.reserve() else {
+            return self.no_cell(session, "the server runs too many programs at the moment; try again later");
+        };
+        if self.cells.zygote.is_none() {
+            self.fork_shell_zygote()?;
+        }
+        let uid = self.cells.first_id + number;
+        let plan = CellPlan { plan: plan.plan.with_ids(uid), ..plan };
+        let (ours, theirs) = Link::pair()?;
+        let birth = Birth { slot: number, generation: 0, own: own(&plan, uid), layout: plan.plan.layout().clone() };
+        let asked = self.cells.zygote.as_ref().map(|z| z.link.try_send(&birth, Some(theirs.as_fd())));
+        if !matches!(asked, Some(Ok(()))) {
+            return self.no_cell(session, "the server is overloaded; try again later");
+        }
+        self.poll.watch(&ours, Token::Cell(number)).map_err(system("watch a cell"))?;
+        let cell =
+            Cell { plan, link: ours, process: None, stage: Stage::Newborn, waiting: vec![session], joined: BTreeSet::new() };
+        self.cells.cells.insert(number, cell);
+        Ok(())
+    }
+
+    fn no_cell(&mut self, (slot, generation): SessionId, sentence: &str) -> Result<(), Error> {
+        if self.sessions.current(slot, generation).is_none() {
+            return Ok(());
+        }
+        self.tell_session(slot, &ToSession::NoCell { sentence: sentence.to_owned() })
+    }
+
+    /// Connects a session and a worker.
+    fn join(&mut self, number: u32, (slot, generation): SessionId) -> Result<(), Error> {
+        let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
+        let Some(session) = self.sessions.current(slot, generation) else { return Ok(()) };
+        let (one, other) = Link::pair()?;
+        if let Err(error) = cell.link.try_send(&WorkerOrder::Join, Some(one.as_fd())) {
+            tracing::warn!(%error, "a worker does not listen");
+            return self.end_cell(number, "the programs of this login do not answer; try again");
+        }
+        cell.joined.insert((slot, generation));
+        match session.link.try_send(&ToSession::Cell, Some(other.as_fd())) {
+            Ok(()) | Err(LinkError::Gone) => Ok(()),
+            Err(error) => self.breach(slot, &error.to_string()),
+        }
+    }
+
+    pub(super) fn hear_shell_zygote(&mut self) -> Result<(), Error> {
+        let Some(zygote) = &self.cells.zygote else { return Ok(()) };
+        match zygote.link.try_recv::<FromZygote>() {
+            Ok(heard) => match (heard.message, heard.fd) {
+                (FromZygote::Born { slot, .. }, Some(pidfd)) => {
+                    if let Some(cell) = self.cells.cells.get_mut(&slot) {
+                        self.poll.watch(&pidfd, Token::CellEnd(slot)).map_err(system("watch a cell"))?;
+                        cell.process = Some(pidfd);
+                    }
+                    Ok(())
+                }
+                (FromZygote::Stillborn { slot, errno, .. }, _) => {
+                    tracing::error!(errno, "a cell could not be forked");
+                    self.end_cell(slot, "the server is overloaded; try again later")
+                }
+                _ => Ok(()),
+            },
+            Err(LinkError::NotReady) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "the shell zygote ended");
+                self.lose_shell_zygote()
+            }
+        }
+    }
+
+    fn lose_shell_zygote(&mut self) -> Result<(), Error> {
+        let Some(zygote) = self.cells.zygote.take() else { return Ok(()) };
+        self.poll.forget(&zygote.link).map_err(system("stop watching the shell zygote"))?;
+        zygote.kill().map_err(system("end the shell zygote"))?;
+        self.leaving.push(zygote.pidfd);
+        let unborn: Vec<u32> =
+            self.cells.cells.iter().filter(|(_, c)| c.process.is_none()).map(|(number, _)| *number).collect();
+        for number in unborn {
+            self.end_cell(number, "the server failed to start your programs; try again")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn hear_cell(&mut self, number: u32) -> Result<(), Error> {
+        let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
+        let heard = match cell.link.try_recv::<FromCell>() {
+            Ok(heard) => heard,
+            Err(LinkError::NotReady) => return Ok(()),
+            Err(_) => return self.end_cell(number, "your programs were ended"),
+        };
+        match (heard.message, heard.fd, &cell.stage) {
+            (FromCell::Built, Some(namespace), Stage::Newborn) => self.attach_in_cell(number, &namespace),
+            (FromCell::Ready, None, Stage::Beginning) => {
+                cell.stage = Stage::Ready;
+                for session in std::mem::take(&mut cell.waiting) {
+                    self.join(number, session)?;
+                }
+                Ok(())
+            }
+            (FromCell::Failed { what }, None, _) => {
+                tracing::error!(what, "a cell could not be built");
+                self.end_cell(number, "the server could not start your programs; ask its operator")
+            }
+            _ => {
+                tracing::error!("a cell broke the rules and is ended");
+                self.end_cell(number, "your programs were ended; ask the server's operator")
+            }
+        }
+    }
+
+    fn attach_in_cell(&mut self, number: u32, namespace: &OwnedFd) -> Result<(), Error> {
+        let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
+        match self.helpers.attach(&cell.plan.plan, namespace.as_fd(), Instant::now()) {
+            Ok(helper) => {
+                self.poll.watch(helper.link(), Token::CellHelper(number)).map_err(system("watch an attach helper"))?;
+                cell.stage = Stage::Attaching(helper);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), "no attach helper is to be had");
+                self.end_cell(number, "the server is overloaded; try again later")
+            }
+        }
+    }
+
+    pub(super) fn hear_cell_helper(&mut self, number: u32) -> Result<(), Error> {
+        let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
+        let Stage::Attaching(helper) = &cell.stage else { return Ok(()) };
+        let result = match helper.result() {
+            Err(LinkError::NotReady) => return Ok(()),
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), "an attach helper died");
+                Err(Fault::Step { step: "the helper died".to_owned(), errno: 0 })
+            }
+            Ok(result) => result,
+        };
+        let Stage::Attaching(helper) = std::mem::replace(&mut cell.stage, Stage::Beginning) else { return Ok(()) };
+        let told = result.map(|_| cell.link.try_send(&WorkerOrder::Attached, None));
+        self.give_back_helper(helper, told.is_ok());
+        match told {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => self.end_cell(number, "the server could not start your programs; try again"),
+            Err(fault) => self.end_cell(number, &fault.to_string()),
+        }
+    }
+
+    /// The process has ended, and with it all that ran in the cell.
+    pub(super) fn bury_cell(&mut self, number: u32) -> Result<(), Error> {
+        self.end_cell(number, "your programs were ended")?;
+        let Some(cell) = self.cells.cells.remove(&number) else { return Ok(()) };
+        self.poll.forget(&cell.link).map_err(system("stop watching a cell"))?;
+        if let Some(pidfd) = cell.process {
+            self.poll.forget(&pidfd).map_err(system("stop watching a cell"))?;
+        }
+        Ok(())
+    }
+
+    /// Ends a cell and tells who waits for it. Its number is free again when its process is gone.
+    fn end_cell(&mut self, number: u32, sentence: &str) -> Result<(), Error> {
+        let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
+        cell.kill();
+        let is_unborn = cell.process.is_none();
+        let waiting = std::mem::take(&mut cell.waiting);
+        if let Stage::Attaching(helper) = std::mem::replace(&mut cell.stage, Stage::Ending) {
+            self.give_back_helper(helper, false);
+        }
+        if is_unborn && let Some(cell) = self.cells.cells.remove(&number) {
+            self.poll.forget(&cell.link).map_err(system("stop watching a cell"))?;
+        }
+        for session in waiting {
+            self.no_cell(session, sentence)?;
+        }
+        Ok(())
+    }
+
+    /// A session has ended: cells that only it used go with it.
+    pub(super) fn leave_cells(&mut self, session: SessionId) -> Result<(), Error> {
+        let mut empty = Vec::new();
+        for (number, cell) in &mut self.cells.cells {
+            cell.waiting.retain(|s| *s != session);
+            cell.joined.remove(&session);
+            if cell.waiting.is_empty() && cell.joined.is_empty() {
+                empty.push(*number);
+            }
+        }
+        for number in empty {
+            self.end_cell(number, "")?;
+        }
+        Ok(())
+    }
+}
+
+fn own(plan: &CellPlan, uid: u32) -> Own {
+    let ids = plan.plan.cell().unwrap_or_else(|| plan.plan.owner());
+    let ids = if plan.plan.cell().is_some() { (uid, uid) } else { ids };
+    let user = plan.user.to_string();
+    let home = format!("/home/{user}");
+    let outermost = plan.plan.layout().placed.iter().filter(|p| !p.nested).map(|p| p.at.clone());
+    Own {
+        places: outermost.chain([home.trim_start_matches('/').to_owned()]).collect(),
+        group: plan.account.to_string(),
+        ids,
+        home,
+        shell: "/bin/bash".to_owned(),
+        hostname: "cell".to_owned(),
+        scratch: SCRATCH,
+        user,
+    }
+}

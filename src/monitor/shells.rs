@@ -1,0 +1,96 @@
+//! The shell zygote's loop: one message in, one shell cell out. Runs in: the shell zygote, which the monitor forked.
+//!
+//! Trusts the monitor. What it forks builds its own root, waits until its grants are attached from outside, gives up
+//! everything, and becomes the worker by executing this program anew: nothing of the monitor's memory is left in a
+//! process that the user's programs may trace.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::{Error, system};
+use crate::cell::Privilege;
+use crate::cell::shell::{Limits, Own, ShellZygote};
+use crate::domain::Layout;
+use crate::sys::{self, Forked};
+use crate::telemetry::Causes;
+use crate::wire::{FromCell, FromZygote, Link, LinkError, WorkerOrder};
+
+/// How the worker's role is called: its first argument.
+pub const WORKER: &CStr = c"enclos-worker";
+
+/// Until policies say more.
+const LIMITS: Limits = Limits { processes: 512, descriptors: 4096 };
+
+/// One cell to be born.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Birth {
+    /// Chosen by the monitor, comes back with the answer.
+    pub(super) slot: u32,
+    /// Which cell in that slot; comes back too.
+    pub(super) generation: u32,
+    /// What it has of its own.
+    pub(super) own: Own,
+    /// The grants that will be attached.
+    pub(super) layout: Layout,
+}
+
+/// Prepares the template, then forks cells until the monitor is gone.
+pub(super) fn serve(link: &Link, privilege: Privilege) -> Result<(), Error> {
+    sys::ignore_child_exits();
+    let program = rustix::fs::open("/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(system("open the own program"))?;
+    let zygote = ShellZygote::prepare(privilege, &program)?;
+    link.send(&FromZygote::Ready, None)?;
+    loop {
+        let asked = match link.recv::<Birth>() {
+            Ok(asked) => asked,
+            Err(LinkError::Gone) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let channel = asked.fd.ok_or(LinkError::Malformed)?;
+        let Birth { slot, generation, .. } = asked.message;
+        match zygote.fork() {
+            Ok(Forked::Child) => live(&zygote, &asked.message, channel),
+            Ok(Forked::Parent { pid, pidfd }) => {
+                link.send(&FromZygote::Born { slot, generation, pid }, Some(pidfd.as_fd()))?;
+            }
+            Err(errno) => {
+                let errno = errno.raw_os_error();
+                link.send(&FromZygote::Stillborn { slot, generation, errno }, None)?;
+            }
+        }
+    }
+}
+
+/// The life of a cell up to its worker. Comes back only to end.
+fn live(zygote: &ShellZygote, birth: &Birth, channel: OwnedFd) -> ! {
+    super::children::call_process(c"enclos-cell");
+    let link = Link::from_fd(channel);
+    if let Err(what) = be_born(zygote, birth, &link) {
+        // If the monitor is gone too, there is nobody to tell.
+        drop(link.send(&FromCell::Failed { what }, None));
+    }
+    sys::exit_now(71)
+}
+
+fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link) -> Result<(), String> {
+    let Birth { own, layout, .. } = birth;
+    let namespace = zygote.enter(own).map_err(|e| Causes(&e).to_string())?;
+    link.send(&FromCell::Built, Some(namespace.as_fd())).map_err(|e| e.to_string())?;
+    drop(namespace);
+    let order = link.recv::<WorkerOrder>().map_err(|e| e.to_string())?;
+    if !matches!(order.message, WorkerOrder::Attached) {
+        return Err("an order that makes no sense".to_owned());
+    }
+    let text = |text: &str| CString::new(text).map_err(|_| "a name with a NUL".to_owned());
+    let facts = [text(&own.user)?, text(&own.home)?, text(&layout.start)?, text(&own.shell)?];
+    let arguments: Vec<&CStr> = std::iter::once(WORKER).chain(facts.iter().map(CString::as_c_str)).collect();
+    let channel = link.as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
+    match zygote.begin(own, layout, LIMITS, &channel, &arguments) {
+        Ok(never) => match never {},
+        Err(error) => Err(Causes(&error).to_string()),
+    }
+}

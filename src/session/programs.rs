@@ -1,0 +1,403 @@
+//! Programs of a shell cell on the channels of a connection.
+//!
+//! The worker in the cell starts a program and hands over its streams; here they are connected with a channel. Each
+//! direction of each channel has a task of its own, and no callback of the SSH library waits for a program.
+//!
+//! Output leaves only as far as the client's window is open, so that nothing waits inside the library, where it would
+//! hold up the other channels. What the library has sent is known when it lets go of the bytes ([`Counted`]).
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, oneshot};
+
+use crate::wire::{AsyncLink, Ended, FromWorker, Link, LinkError, Start, ToWorker};
+
+/// Most bytes of one read from a program.
+const MOST_AT_ONCE: usize = 32 * 1024;
+/// Input that may wait for a program that does not read; the client's window lets little more come.
+const MOST_INPUT: usize = 4 * 1024 * 1024;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A poisoned lock belongs to a process that is being aborted.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How the channel of a program is written to.
+pub(super) trait Sink: Clone + Send + Sync + 'static {
+    /// Output, or errors.
+    fn send(&self, bytes: Bytes, is_error: bool) -> impl Future<Output = Result<(), ()>> + Send;
+    /// The last words: how the program ended, and that nothing follows.
+    fn finish(&self, how: Ended) -> impl Future<Output = ()> + Send;
+}
+
+// -- the worker ---------------------------------------------------------------------------------------------------------
+
+/// The connection to the worker of the principal's cell.
+#[derive(Clone, Debug)]
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    link: AsyncLink,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u32,
+    starting: HashMap<u32, oneshot::Sender<Result<Vec<OwnedFd>, String>>>,
+    running: HashMap<u32, oneshot::Sender<Ended>>,
+    is_gone: bool,
+}
+
+/// A program that was asked for.
+pub(super) struct Asked {
+    number: u32,
+    started: oneshot::Receiver<Result<Vec<OwnedFd>, String>>,
+    ended: oneshot::Receiver<Ended>,
+}
+
+impl Worker {
+    /// Takes over the channel and listens to it for as long as it lasts. A runtime must be running.
+    pub(super) fn new(channel: OwnedFd) -> std::io::Result<Worker> {
+        let link = AsyncLink::new(Link::from_fd(channel))?;
+        let worker = Worker { shared: Arc::new(Shared { link, state: Mutex::default() }) };
+        let listener = worker.clone();
+        tokio::spawn(async move { listener.listen().await });
+        Ok(worker)
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_gone(&self) -> bool {
+        lock(&self.shared.state).is_gone
+    }
+
+    async fn listen(&self) {
+        while let Ok(received) = self.shared.link.recv::<FromWorker>().await {
+            let mut state = lock(&self.shared.state);
+            match received.message {
+                FromWorker::Started { number } => {
+                    let fds = received.fd.into_iter().chain(received.more).collect();
+                    answer(state.starting.remove(&number), Ok(fds));
+                }
+                FromWorker::Failed { number, sentence } => answer(state.starting.remove(&number), Err(sentence)),
+                FromWorker::Ended { number, how } => answer(state.running.remove(&number), how),
+            }
+        }
+        let mut state = lock(&self.shared.state);
+        // Whoever waits sees the other end go.
+        *state = State { is_gone: true, ..State::default() };
+    }
+
+    /// Asks for a program.
+    pub(super) async fn start(&self, start: Start) -> Result<Asked, LinkError> {
+        let ((to_start, started), (to_end, ended)) = (oneshot::channel(), oneshot::channel());
+        let number = {
+            let mut state = lock(&self.shared.state);
+            let number = state.next;
+            state.next = state.next.wrapping_add(1);
+            state.starting.insert(number, to_start);
+            state.running.insert(number, to_end);
+            number
+        };
+        self.shared.link.send(&ToWorker::Start { number, start: Box::new(start) }).await?;
+        Ok(Asked { number, started, ended })
+    }
+
+    /// Says something about a program; a worker that is gone needs to hear nothing.
+    pub(super) async fn say(&self, message: ToWorker) {
+        drop(self.shared.link.send(&message).await);
+    }
+}
+
+fn answer<T>(to: Option<oneshot::Sender<T>>, value: T) {
+    // A channel that was closed meanwhile does not listen any more.
+    drop(to.map(|to| to.send(value)));
+}
+
+impl Asked {
+    /// The worker's number for it.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+}
+
+// -- the window -----------------------------------------------------------------------------------------------------------
+
+/// How much may be sent on one channel.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// All that the client has ever granted.
+    granted: Mutex<u64>,
+    /// All that was ever handed to the library.
+    handed: Mutex<u64>,
+    /// All that the library has sent.
+    sent: AtomicU64,
+    opened: Notify,
+}
+
+impl Window {
+    /// The window is `size` bytes now, after what was sent.
+    pub(super) fn is_now(&self, size: u32) {
+        *lock(&self.granted) = self.sent.load(Ordering::Relaxed).saturating_add(u64::from(size));
+        self.opened.notify_waiters();
+    }
+
+    /// Waits until something may be sent, and takes at most `most` of it.
+    async fn take(&self, most: usize) -> usize {
+        loop {
+            let opened = self.opened.notified();
+            let room = {
+                let (granted, mut handed) = (*lock(&self.granted), lock(&self.handed));
+                let room = granted.saturating_sub(*handed).min(most as u64);
+                *handed = handed.saturating_add(room);
+                room
+            };
+            if room > 0 {
+                return usize::try_from(room).unwrap_or(most);
+            }
+            opened.await;
+        }
+    }
+
+    /// Gives back what was taken and not used.
+    fn put_back(&self, unused: usize) {
+        let mut handed = lock(&self.handed);
+        *handed = handed.saturating_sub(unused as u64);
+        drop(handed);
+        self.opened.notify_waiters();
+    }
+}
+
+/// Bytes that tell when the library lets go of them, which is when they are sent.
+struct Counted {
+    bytes: Vec<u8>,
+    window: Arc<Window>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.window.sent.fetch_add(self.bytes.len() as u64, Ordering::Relaxed);
+    }
+}
+
+// -- input ----------------------------------------------------------------------------------------------------------------
+
+/// What a client sends to a program, on its way.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    waiting: Mutex<Waiting>,
+    came: Notify,
+    went: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    parts: VecDeque<Vec<u8>>,
+    bytes: usize,
+    is_all: bool,
+}
+
+impl Input {
+    /// Adds what came. Waits only when far more waits than a client's window should let come.
+    pub(super) async fn push(&self, bytes: &[u8]) {
+        loop {
+            let went = self.went.notified();
+            {
+                let mut waiting = lock(&self.waiting);
+                if waiting.bytes < MOST_INPUT || waiting.is_all {
+                    if !waiting.is_all {
+                        waiting.bytes += bytes.len();
+                        waiting.parts.push_back(bytes.to_vec());
+                    }
+                    break;
+                }
+            }
+            went.await;
+        }
+        self.came.notify_one();
+    }
+
+    /// Nothing more comes.
+    pub(super) fn end(&self) {
+        lock(&self.waiting).is_all = true;
+        self.came.notify_one();
+    }
+
+    /// Nobody reads any more.
+    fn discard(&self) {
+        *lock(&self.waiting) = Waiting { is_all: true, ..Waiting::default() };
+        self.went.notify_waiters();
+    }
+
+    async fn next(&self) -> Option<Vec<u8>> {
+        loop {
+            let came = self.came.notified();
+            {
+                let mut waiting = lock(&self.waiting);
+                if let Some(part) = waiting.parts.pop_front() {
+                    waiting.bytes -= part.len();
+                    drop(waiting);
+                    self.went.notify_waiters();
+                    return Some(part);
+                }
+                if waiting.is_all {
+                    return None;
+                }
+            }
+            came.await;
+        }
+    }
+}
+
+// -- a program on a channel -------------------------------------------------------------------------------------------------
+
+/// A program and its channel.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    pub(super) number: u32,
+    pub(super) worker: Worker,
+    pub(super) input: Arc<Input>,
+    pub(super) window: Arc<Window>,
+}
+
+/// Connects a program with its channel, until both are done.
+pub(super) async fn relay(asked: Asked, program: Program, has_terminal: bool, sink: impl Sink) {
+    let how = match asked.started.await {
+        Ok(Ok(descriptors)) => match Streams::of(descriptors, has_terminal) {
+            Ok(streams) => run(streams, asked.ended, &program, has_terminal, &sink).await,
+            Err(error) => complain(&sink, &format!("the program's streams are of no use: {error}")).await,
+        },
+        Ok(Err(sentence)) => complain(&sink, &sentence).await,
+        Err(_) => complain(&sink, "your programs were ended").await,
+    };
+    program.input.discard();
+    sink.finish(how).await;
+}
+
+async fn complain(sink: &impl Sink, sentence: &str) -> Ended {
+    // A client that is gone hears nothing.
+    drop(sink.send(Bytes::from(format!("{sentence}\r\n")), true).await);
+    Ended::Exit(255)
+}
+
+struct Streams {
+    input: AsyncFd<OwnedFd>,
+    output: AsyncFd<OwnedFd>,
+    errors: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Streams {
+    fn of(descriptors: Vec<OwnedFd>, has_terminal: bool) -> std::io::Result<Streams> {
+        let mut all = descriptors.into_iter();
+        let mut next = || all.next().ok_or(std::io::Error::from(std::io::ErrorKind::InvalidData));
+        let first = next()?;
+        if has_terminal {
+            let input = ready(first.try_clone()?, Interest::WRITABLE)?;
+            return Ok(Streams { input, output: ready(first, Interest::READABLE)?, errors: None });
+        }
+        let (output, errors) = (next()?, next()?);
+        Ok(Streams {
+            input: ready(first, Interest::WRITABLE)?,
+            output: ready(output, Interest::READABLE)?,
+            errors: Some(ready(errors, Interest::READABLE)?),
+        })
+    }
+}
+
+fn ready(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
+    crate::wire::set_nonblocking(&fd)?;
+    #[expect(deprecated, reason = "made for types that may change their descriptor; an OwnedFd does not")]
+    AsyncFd::with_interest(fd, interest)
+}
+
+async fn run(
+    streams: Streams,
+    mut ended: oneshot::Receiver<Ended>,
+    program: &Program,
+    has_terminal: bool,
+    sink: &impl Sink,
+) -> Ended {
+    let Streams { input, output, errors } = streams;
+    let feeding = tokio::spawn(feed(input, program.input.clone()));
+    let out = drain(&output, &program.window, sink, false);
+    let err = async {
+        if let Some(errors) = &errors {
+            drain(errors, &program.window, sink, true).await;
+        }
+    };
+    let both = async { tokio::join!(out, err) };
+    tokio::pin!(both);
+    let how = tokio::select! {
+        _ = &mut both => ended.await.ok(),
+        how = &mut ended => {
+            // With a terminal the program's end is the end; others may hold it open for ever. Pipes are read to their end.
+            if has_terminal {
+                drop(tokio::time::timeout(std::time::Duration::from_millis(50), &mut both).await);
+            } else {
+                (&mut both).await;
+            }
+            how.ok()
+        }
+    };
+    feeding.abort();
+    how.unwrap_or(Ended::Signal { name: "KILL".to_owned(), core: false })
+}
+
+/// Carries a program's output to the channel, until its end.
+async fn drain(from: &AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, is_error: bool) {
+    loop {
+        let Ok(mut guard) = from.readable().await else { return };
+        let room = window.take(MOST_AT_ONCE).await;
+        let mut bytes = vec![0; room];
+        let got = guard.try_io(|fd| crate::wire::read(fd.as_fd(), &mut bytes));
+        let got = match got {
+            // Not ready after all.
+            Err(_) => {
+                window.put_back(room);
+                continue;
+            }
+            // A terminal whose program is gone says EIO.
+            Ok(Err(_) | Ok(0)) => {
+                window.put_back(room);
+                return;
+            }
+            Ok(Ok(got)) => got,
+        };
+        bytes.truncate(got);
+        window.put_back(room - got);
+        let counted = Counted { bytes, window: Arc::clone(window) };
+        if sink.send(Bytes::from_owner(counted), is_error).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Carries what the client sends to the program. When it is all, the program's input is closed.
+async fn feed(to: AsyncFd<OwnedFd>, input: Arc<Input>) {
+    while let Some(part) = input.next().await {
+        let mut rest = part.as_slice();
+        while !rest.is_empty() {
+            let Ok(mut guard) = to.writable().await else { return input.discard() };
+            match guard.try_io(|fd| crate::wire::write(fd.as_fd(), rest)) {
+                Err(_) => {}
+                Ok(Ok(done)) => rest = rest.get(done..).unwrap_or_default(),
+                Ok(Err(_)) => return input.discard(),
+            }
+        }
+    }
+}
