@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode as Bits, OFlags};
+use rustix::fs::{FileType, Mode as Bits, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
@@ -150,13 +150,19 @@ fn place_outermost(steps: &[Step], trees: &[Option<Tree>]) -> Result<(), Fault> 
     skeleton.close()
 }
 
+/// Everything on the way is the cell's own or the host's, and a cell runs nothing yet.
+fn open_place(root: &OwnedFd, at: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, at, flags, Bits::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+}
+
 /// The cell has made a directory for each, where the host has none of its own there.
 fn place_on_host_paths(steps: &[Step], trees: &[Option<Tree>]) -> Result<(), Fault> {
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty())
         .map_err(step("open the cell's root"))?;
     for (wanted, tree) in steps.iter().zip(trees) {
         if let (Target::View(at), Some(tree)) = (&wanted.target, tree) {
-            let place = open_beneath(&root, at).map_err(step("find the place of a grant in the cell"))?;
+            let place = open_place(&root, at).map_err(step("find the place of a grant in the cell"))?;
             attach_onto(&tree.fd, &place)?;
         }
     }

@@ -161,8 +161,14 @@ impl Node<'_> {
             return self.no_cell(session, "the server is overloaded; try again later");
         }
         self.poll.watch(&ours, Token::Cell(number)).map_err(system("watch a cell"))?;
-        let cell =
-            Cell { plan, link: ours, process: None, stage: Stage::Newborn, waiting: vec![session], joined: BTreeSet::new() };
+        let cell = Cell {
+            plan,
+            link: ours,
+            process: None,
+            stage: Stage::Newborn,
+            waiting: vec![session],
+            joined: BTreeSet::new(),
+        };
         self.cells.cells.insert(number, cell);
         Ok(())
     }

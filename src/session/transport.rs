@@ -132,7 +132,8 @@ impl Transport {
         stream.set_nonblocking(true).map_err(Error::Runtime)?;
         stream.set_nodelay(true).map_err(Error::Runtime)?;
         let stream = TcpStream::from_std(stream).map_err(Error::Runtime)?;
-        let connection = Connection { client, channels: Channels::default(), finished: Vec::new(), wishes: BTreeMap::new() };
+        let connection =
+            Connection { client, channels: Channels::default(), finished: Vec::new(), wishes: BTreeMap::new() };
         let stream = Buffered::new(Prompt::new(stream));
         let running = server::run_stream(self.config.clone(), stream, connection).await?;
         Ok(Running { running })

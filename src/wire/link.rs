@@ -112,12 +112,7 @@ impl Link {
         self.transmit(message, fds, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
     }
 
-    fn transmit<M: Serialize>(
-        &self,
-        message: &M,
-        fds: &[BorrowedFd<'_>],
-        flags: SendFlags,
-    ) -> Result<(), LinkError> {
+    fn transmit<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>], flags: SendFlags) -> Result<(), LinkError> {
         let mut bytes = postcard::to_stdvec(message).map_err(|_| LinkError::Malformed)?;
         if bytes.len() > Self::LONGEST {
             return Err(LinkError::Long);

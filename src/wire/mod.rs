@@ -16,5 +16,5 @@ pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, Question, SessionRecord, ToControl, ToSession,
     ToZygote,
 };
-pub use streams::{read, set_nonblocking, write};
 pub use programs::{Ended, FromCell, FromWorker, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
+pub use streams::{read, set_nonblocking, write};

@@ -44,14 +44,11 @@ mod tests {
 
     #[test]
     fn a_client_adds_and_does_not_replace() {
-        let user = User {
-            name: "bob".into(),
-            home: "/home/bob".into(),
-            start: "/srv".into(),
-            shell: "/bin/bash".into(),
-        };
+        let user =
+            User { name: "bob".into(), home: "/home/bob".into(), start: "/srv".into(), shell: "/bin/bash".into() };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let asked = [pair("LANG", "C.UTF-8"), pair("PATH", "/tmp"), pair("A=B", "c"), pair("LANG", "x"), pair("N", "a\0b")];
+        let asked =
+            [pair("LANG", "C.UTF-8"), pair("PATH", "/tmp"), pair("A=B", "c"), pair("LANG", "x"), pair("N", "a\0b")];
         let environment = user.environment(Some("xterm"), &asked);
         let text: Vec<&str> = environment.iter().map(|v| v.to_str().expect("text")).collect();
         assert_eq!(text.len(), 7);

@@ -114,5 +114,8 @@ fn set_control(modes: &mut Termios, mode: ControlModes, on: bool) {
 /// Gives the terminal a size; whoever runs on it hears of it (SIGWINCH).
 pub(super) fn resize(terminal: impl AsFd, size: Size) -> Result<(), Errno> {
     let Size { columns, rows, width, height } = size;
-    rustix::termios::tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: width, ws_ypixel: height })
+    rustix::termios::tcsetwinsize(
+        terminal,
+        Winsize { ws_row: rows, ws_col: columns, ws_xpixel: width, ws_ypixel: height },
+    )
 }

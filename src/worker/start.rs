@@ -3,7 +3,6 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
@@ -43,7 +42,9 @@ pub(super) fn start(user: &User, start: &Start) -> Result<Started, String> {
     let kind = start.terminal.as_ref().map(|t| t.kind.as_str());
     let (arguments, environment) = (arguments(user, &start.program)?, user.environment(kind, &start.environment));
     let shell = CString::new(user.shell.as_str()).map_err(|_| "the login shell has no valid path".to_owned())?;
-    match sys::fork_child().map_err(failed("the program could not be started, the limit of processes may be reached"))? {
+    match sys::fork_child()
+        .map_err(failed("the program could not be started, the limit of processes may be reached"))?
+    {
         None => {
             let errno = become_program(user, &streams, start.terminal.is_some(), &shell, &arguments, &environment);
             complain(&streams, &user.shell, errno);
@@ -76,7 +77,8 @@ fn on_pipes() -> Result<Streams, Errno> {
 fn on_terminal(wanted: &Terminal) -> Result<Streams, Errno> {
     let other = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     rustix::pty::unlockpt(&other)?;
-    let terminal = rustix::pty::ioctl_tiocgptpeer(&other, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let terminal =
+        rustix::pty::ioctl_tiocgptpeer(&other, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     modes::set(&terminal, &wanted.modes)?;
     modes::resize(&terminal, wanted.size)?;
     let copy = || rustix::io::fcntl_dupfd_cloexec(&terminal, 0);

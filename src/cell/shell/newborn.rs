@@ -84,6 +84,8 @@ impl ShellZygote {
         limit(limits)?;
         rustix::process::umask(Bits::from_raw_mode(0o022));
         rustix::process::setsid().step("leave the terminal")?;
+        // What is ignored stays so in programs that are executed.
+        sys::restore_signals();
         // Only the descriptors that are named here come along; the program is closed by its own execution.
         let kept = sys::place_at(link, LINK_FD).step("keep the channel")?;
         std::mem::forget(kept);

@@ -5,11 +5,11 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::CWD;
-use serde::{Deserialize, Serialize};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
+use serde::{Deserialize, Serialize};
 
 use super::host::{MASKED_DIRECTORIES, MASKED_FILES};
 use super::small::{attach_at, directory, file, link, small_filesystem};
@@ -54,7 +54,7 @@ impl Own {
 
 /// Builds the root and moves this process, the first of its process namespace, into it.
 pub(super) fn enter(contents: &Contents, own: &Own) -> Result<(), Error> {
-    let root = skeleton(contents, own)?;
+    let root = skeleton(contents)?;
     attach_to_build(&root)?;
     for name in &contents.mounts {
         let from = format!("{SHARED}/{name}");
@@ -65,6 +65,10 @@ pub(super) fn enter(contents: &Contents, own: &Own) -> Result<(), Error> {
     attach_at(&terminals()?, &root, "dev/pts")?;
     for (place, mode) in [("tmp", 0o1777), ("var/tmp", 0o1777), ("dev/shm", 0o1777), ("run", 0o1777)] {
         attach_at(&small_filesystem(own.scratch, own.scratch / 4 + 64, mode)?, &root, place)?;
+    }
+    // Last, for they may lie in what was just attached.
+    for place in &own.places {
+        directory(&root, place)?;
     }
     rustix::process::fchdir(&root).step("step into the cell's root")?;
     rustix::process::pivot_root(".", ".").step("make it the root")?;
@@ -80,7 +84,7 @@ pub(super) fn close() -> Result<(), Error> {
         .step("close the cell's root")
 }
 
-fn skeleton(contents: &Contents, own: &Own) -> Result<OwnedFd, Error> {
+fn skeleton(contents: &Contents) -> Result<OwnedFd, Error> {
     let root = small_filesystem(512, 1024, 0o755)?;
     for name in contents.mounts.iter().map(String::as_str).chain(["proc", "tmp", "var/tmp", "run"]) {
         directory(&root, name)?;
@@ -89,9 +93,6 @@ fn skeleton(contents: &Contents, own: &Own) -> Result<OwnedFd, Error> {
         link(&root, target, name)?;
     }
     link(&root, b"/run", "var/run")?;
-    for place in &own.places {
-        directory(&root, place)?;
-    }
     Ok(root)
 }
 
