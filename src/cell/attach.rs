@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
 
+use super::homes;
 use super::idmap;
 use super::plan::{Kind, Plan, Source, Step, Target};
 use super::skeleton::{Covers, Skeleton, attach_onto, attach_to_view};
@@ -54,6 +55,12 @@ pub enum Fault {
         /// Who.
         uid: u32,
     },
+    /// The user's own directory cannot be made.
+    #[error("no home can be made for this login in its account (.enclos/home); ask the account's owner to allow it")]
+    UserHome {
+        /// What the kernel answered.
+        errno: i32,
+    },
     /// Something was renamed while it was being attached.
     #[error("the granted {path:?} was being moved at this moment; try again")]
     Moved {
@@ -80,7 +87,10 @@ impl Fault {
     /// What the kernel answered, for the log.
     pub fn errno(&self) -> Option<i32> {
         match self {
-            Fault::Home { errno } | Fault::NotPlain { errno, .. } | Fault::Step { errno, .. } => Some(*errno),
+            Fault::Home { errno }
+            | Fault::UserHome { errno }
+            | Fault::NotPlain { errno, .. }
+            | Fault::Step { errno, .. } => Some(*errno),
             _ => None,
         }
     }
@@ -104,6 +114,7 @@ pub struct Attached {
 /// `map` is a namespace from [`idmap::owner_map`] for this plan; without one a new one is made.
 pub fn attach(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> Result<Attached, Fault> {
     let home = sources::open_home(plan)?;
+    homes::make(plan, &home)?;
     let fresh = match (plan.cell(), map) {
         (Some(cell), None) => Some(idmap::owner_map(plan.owner(), cell).map_err(|e| {
             let errno = std::error::Error::source(&e).and_then(|s| s.downcast_ref::<Errno>()).copied();

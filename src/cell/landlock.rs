@@ -57,6 +57,7 @@ pub fn confine_to_view(entries: &[(String, Mode)]) -> Result<(), Error> {
 pub(super) fn confine_shell(
     first: &OwnedFd,
     programs: impl Iterator<Item = String>,
+    home: &str,
     layout: &Layout,
 ) -> Result<(), Error> {
     let Some(abi) = abi() else { return Ok(()) };
@@ -74,7 +75,11 @@ pub(super) fn confine_shell(
         rules = allow(rules, abi, path, AccessFs::from_read(abi))?;
     }
     let own = AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
-    for path in ["/proc", "/dev", "/tmp", "/var/tmp", "/run"] {
+    // Rights add up: where a drop box is granted, directories that lead there are not listed either.
+    if layout.placed.iter().all(|p| p.grant.mode != Mode::Upload) {
+        rules = allow(rules, abi, "/", AccessFs::ReadDir.into())?;
+    }
+    for path in ["/proc", "/dev", "/tmp", "/var/tmp", "/run", home] {
         rules = allow(rules, abi, path, own)?;
     }
     for placed in layout.placed.iter().filter(|p| p.grant.is_visible()) {

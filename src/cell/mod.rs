@@ -21,6 +21,7 @@
 mod attach;
 mod caps;
 mod error;
+mod homes;
 mod idmap;
 mod landlock;
 mod newborn;

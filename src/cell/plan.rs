@@ -16,6 +16,16 @@ pub struct Plan {
     cell: Option<(u32, u32)>,
     layout: Layout,
     kind: Kind,
+    user_home: Option<UserHome>,
+}
+
+/// A user's own directory in a shell cell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserHome {
+    /// Below the account's home.
+    pub source: RelPath,
+    /// Its path in the cell, without a leading `/`.
+    pub at: String,
 }
 
 /// Which world the grants are attached in.
@@ -33,6 +43,9 @@ pub enum Unserved {
     /// Its grants make no view.
     #[error(transparent)]
     Unplaced(#[from] Unplaced),
+    /// Its name makes no path.
+    #[error("this login can have no home; ask the server's operator to rename it")]
+    UserHome,
     /// An ordinary user serves only its own files.
     #[error("this server runs without root and serves only files of its own user; ask its operator")]
     ForeignOwner,
@@ -94,20 +107,30 @@ impl Plan {
             Privilege::Rootless { .. } => return Err(Unserved::ForeignOwner),
         };
         let layout = Layout::of(principal.view(), principal.home(), principal.grants())?;
-        Ok(Plan { home: principal.home().clone(), owner, cell, layout, kind: Kind::Files })
+        Ok(Plan { home: principal.home().clone(), owner, cell, layout, kind: Kind::Files, user_home: None })
     }
 
     /// Plans the shell cell of a principal; `uid` is the id that its programs have. Paths in it are the host's.
     pub fn for_shell(principal: &Principal, privilege: Privilege, uid: u32) -> Result<Plan, Unserved> {
         let files = Plan::for_session(principal, privilege, uid)?;
         let layout = Layout::of(View::Host, principal.home(), principal.grants())?;
-        Ok(Plan { layout, kind: Kind::Shell, ..files })
+        let user = principal.user().as_str();
+        let source = format!(".enclos/home/{user}").parse().map_err(|_| Unserved::UserHome)?;
+        // Where the account's own home has this path, the user's goes beside it.
+        let is_taken = principal.home().components().take(2).eq(["home", user]);
+        let at = format!("home/{user}{}", if is_taken { ".enclos" } else { "" });
+        Ok(Plan { layout, kind: Kind::Shell, user_home: Some(UserHome { source, at }), ..files })
     }
 
     /// The same plan for another id.
     #[must_use]
     pub fn with_ids(&self, uid: u32) -> Plan {
         Plan { cell: self.cell.map(|_| (uid, uid)), ..self.clone() }
+    }
+
+    /// The user's own directory, in a shell cell.
+    pub fn user_home(&self) -> Option<&UserHome> {
+        self.user_home.as_ref()
     }
 
     /// Which world it is for.
@@ -120,7 +143,7 @@ impl Plan {
     pub fn for_trial(home: HomePath, granted: RelPath, owner: (u32, u32), cell: Option<(u32, u32)>) -> Plan {
         let grant = Grant { id: GrantId(0), path: granted, mode: Mode::Rw, no_exec: true };
         let placed = vec![Placed { grant, at: String::new(), nested: false }];
-        Plan { home, owner, cell, layout: Layout { placed, start: "/".to_owned() }, kind: Kind::Files }
+        Plan { home, owner, cell, layout: Layout { placed, start: "/".to_owned() }, kind: Kind::Files, user_home: None }
     }
 
     /// The account's home.
@@ -174,6 +197,11 @@ impl Plan {
             steps.push(Step { path: grant.path.clone(), target, source });
             made.insert(grant.path.clone(), (steps.len() - 1, rights));
         }
+        steps.extend(self.user_home.iter().map(|home| Step {
+            path: home.source.clone(),
+            target: Target::View(home.at.clone()),
+            source: Source::Grant(Rights { read_only: false, no_exec: false }),
+        }));
         steps
     }
 }
@@ -193,7 +221,7 @@ mod tests {
         let grants: Vec<Grant> = grants.iter().map(grant).collect();
         let home: HomePath = "/srv/acme".parse().expect("a path");
         let layout = Layout::of(View::Rooted, &home, &grants).expect("a layout");
-        let plan = Plan { home, owner: (1, 1), cell: None, layout, kind: Kind::Files };
+        let plan = Plan { home, owner: (1, 1), cell: None, layout, kind: Kind::Files, user_home: None };
         let shown = |step: Step| {
             let source = match step.source {
                 Source::Grant(Rights { read_only: true, .. }) => "ro",

@@ -57,8 +57,8 @@ pub(super) struct Covers {
     kind: Kind,
 }
 
-/// A directory of every shell cell that something can be mounted over for a moment: nothing runs there yet.
-const SCRATCH: &str = "/tmp";
+/// A directory of every shell cell, in which no grant lies, that something can be mounted over for a moment.
+const SCRATCH: &str = "/dev/mqueue";
 
 impl Covers {
     /// Makes them. They lie at the view's place, under the view, so this comes before it.

@@ -347,7 +347,7 @@ fn own(plan: &CellPlan, uid: u32) -> Own {
     let ids = plan.plan.cell().unwrap_or_else(|| plan.plan.owner());
     let ids = if plan.plan.cell().is_some() { (uid, uid) } else { ids };
     let user = plan.user.to_string();
-    let home = format!("/home/{user}");
+    let home = plan.plan.user_home().map_or_else(String::new, |home| format!("/{}", home.at));
     let outermost = plan.plan.layout().placed.iter().filter(|p| !p.nested).map(|p| p.at.clone());
     Own {
         places: outermost.chain([home.trim_start_matches('/').to_owned()]).collect(),

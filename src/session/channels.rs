@@ -61,6 +61,11 @@ impl Channels {
         }
     }
 
+    /// Whether more input waits for some program than should.
+    pub(super) fn is_any_full(&self) -> bool {
+        self.open.values().any(|channel| matches!(channel, Channel::Program(program) if program.input.is_full()))
+    }
+
     /// The SFTP engine of a channel that has one.
     pub(super) fn sftp(&mut self, id: u32) -> Option<&mut SftpChannel> {
         match self.open.get_mut(&id) {

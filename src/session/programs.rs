@@ -20,8 +20,13 @@ use crate::wire::{AsyncLink, Ended, FromWorker, Link, LinkError, Start, ToWorker
 
 /// Most bytes of one read from a program.
 const MOST_AT_ONCE: usize = 32 * 1024;
-/// Input that may wait for a program that does not read; the client's window lets little more come.
-const MOST_INPUT: usize = 4 * 1024 * 1024;
+/// Input that may wait for a program that does not read. Beyond it all windows of the connection are kept almost shut:
+/// the library has one size for all of them.
+const MUCH_INPUT: usize = 4 * 1024 * 1024;
+/// What no client can have sent that keeps to its windows, but for one that sends two bytes at a time for hours.
+const TOO_MUCH_INPUT: usize = 64 * 1024 * 1024;
+/// Small pieces of input are put together to this size.
+const PIECE: usize = 64 * 1024;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A poisoned lock belongs to a process that is being aborted.
@@ -30,8 +35,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How the channel of a program is written to.
 pub(super) trait Sink: Clone + Send + Sync + 'static {
-    /// Output, or errors.
-    fn send(&self, bytes: Bytes, is_error: bool) -> impl Future<Output = Result<(), ()>> + Send;
+    /// Output, or errors; says whether the channel is still there.
+    fn send(&self, bytes: Bytes, is_error: bool) -> impl Future<Output = bool> + Send;
     /// The last words: how the program ended, and that nothing follows.
     fn finish(&self, how: Ended) -> impl Future<Output = ()> + Send;
 }
@@ -202,7 +207,6 @@ impl Drop for Counted {
 pub(super) struct Input {
     waiting: Mutex<Waiting>,
     came: Notify,
-    went: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -213,23 +217,29 @@ struct Waiting {
 }
 
 impl Input {
-    /// Adds what came. Waits only when far more waits than a client's window should let come.
-    pub(super) async fn push(&self, bytes: &[u8]) {
-        loop {
-            let went = self.went.notified();
-            {
-                let mut waiting = lock(&self.waiting);
-                if waiting.bytes < MOST_INPUT || waiting.is_all {
-                    if !waiting.is_all {
-                        waiting.bytes += bytes.len();
-                        waiting.parts.push_back(bytes.to_vec());
-                    }
-                    break;
-                }
-            }
-            went.await;
+    /// Adds what came, which must not wait for anything: the callback that brings it holds up the whole connection. Says
+    /// whether there was room.
+    pub(super) fn push(&self, bytes: &[u8]) -> bool {
+        let mut waiting = lock(&self.waiting);
+        if waiting.is_all {
+            return true;
         }
+        if waiting.bytes + bytes.len() > TOO_MUCH_INPUT {
+            return false;
+        }
+        waiting.bytes += bytes.len();
+        match waiting.parts.back_mut() {
+            Some(last) if last.len() + bytes.len() <= PIECE => last.extend_from_slice(bytes),
+            _ => waiting.parts.push_back(bytes.to_vec()),
+        }
+        drop(waiting);
         self.came.notify_one();
+        true
+    }
+
+    /// Whether more waits than should.
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.waiting).bytes > MUCH_INPUT
     }
 
     /// Nothing more comes.
@@ -241,7 +251,6 @@ impl Input {
     /// Nobody reads any more.
     fn discard(&self) {
         *lock(&self.waiting) = Waiting { is_all: true, ..Waiting::default() };
-        self.went.notify_waiters();
     }
 
     async fn next(&self) -> Option<Vec<u8>> {
@@ -251,8 +260,6 @@ impl Input {
                 let mut waiting = lock(&self.waiting);
                 if let Some(part) = waiting.parts.pop_front() {
                     waiting.bytes -= part.len();
-                    drop(waiting);
-                    self.went.notify_waiters();
                     return Some(part);
                 }
                 if waiting.is_all {
@@ -290,8 +297,7 @@ pub(super) async fn relay(asked: Asked, program: Program, has_terminal: bool, si
 }
 
 async fn complain(sink: &impl Sink, sentence: &str) -> Ended {
-    // A client that is gone hears nothing.
-    drop(sink.send(Bytes::from(format!("{sentence}\r\n")), true).await);
+    sink.send(Bytes::from(format!("{sentence}\r\n")), true).await;
     Ended::Exit(255)
 }
 
@@ -381,7 +387,7 @@ async fn drain(from: &AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, 
         bytes.truncate(got);
         window.put_back(room - got);
         let counted = Counted { bytes, window: Arc::clone(window) };
-        if sink.send(Bytes::from_owner(counted), is_error).await.is_err() {
+        if !sink.send(Bytes::from_owner(counted), is_error).await {
             return;
         }
     }

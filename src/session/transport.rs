@@ -46,6 +46,8 @@ const REKEY_BYTES: usize = 1 << 30;
 const REKEY_TIME: Duration = Duration::from_secs(3600);
 /// What a client may send before we have read it.
 const WINDOW: u32 = 2 * 1024 * 1024;
+/// The smallest window that the library still opens again.
+const ALMOST_SHUT: u32 = 2;
 /// Every failed attempt takes at least this long, whatever was wrong with it.
 const REJECTION: Duration = Duration::from_millis(100);
 /// Extended data of type 1 is standard error (RFC 4254, section 5.2).
@@ -233,10 +235,10 @@ struct HandleSink {
 }
 
 impl programs::Sink for HandleSink {
-    async fn send(&self, bytes: Bytes, is_error: bool) -> Result<(), ()> {
+    async fn send(&self, bytes: Bytes, is_error: bool) -> bool {
         match is_error {
-            false => self.handle.data(self.id, bytes).await.map_err(|_| ()),
-            true => self.handle.extended_data(self.id, STDERR, bytes).await.map_err(|_| ()),
+            false => self.handle.data(self.id, bytes).await.is_ok(),
+            true => self.handle.extended_data(self.id, STDERR, bytes).await.is_ok(),
         }
     }
 
@@ -249,8 +251,9 @@ impl programs::Sink for HandleSink {
                 self.handle.exit_signal_request(self.id, signal, core, String::new(), String::new()).await
             }
         };
-        if said.is_ok() && self.handle.eof(self.id).await.is_ok() {
-            drop(self.handle.close(self.id).await);
+        let is_there = said.is_ok() && self.handle.eof(self.id).await.is_ok();
+        if is_there && self.handle.close(self.id).await.is_err() {
+            // It went in between.
         }
     }
 }
@@ -583,12 +586,21 @@ impl server::Handler for Connection {
     async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Error> {
         self.client.activity().note();
         if let Some(program) = self.channels.program(number(id)) {
-            program.input.push(data).await;
+            if !program.input.push(data) {
+                return self.finish(id, session, Some("more input than the program can take; it was ended"), 255);
+            }
             return Ok(());
         }
         let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
         let served = sftp.feed(data, &mut ChannelOutlet { id, session });
         self.after_serving(id, served, session).await
+    }
+
+    /// The library opens a window again when its data has come, not when it was read, and has one size for the windows of
+    /// all channels. So while the input of one program piles up, all of them are opened by two bytes at a time: the one
+    /// that piles up as good as stands still, keystrokes on another come through, and nothing waits in a callback.
+    fn adjust_window(&mut self, _id: ChannelId, _current: u32) -> u32 {
+        if self.channels.is_any_full() { ALMOST_SHUT } else { WINDOW }
     }
 
     async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {

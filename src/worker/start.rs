@@ -104,7 +104,7 @@ fn become_program(
             // Never dropped: the program's standard streams.
             std::mem::forget(sys::place_at(stream, number)?);
         }
-        sys::restore_signals();
+        sys::restore_signals()?;
         // A home that cannot be entered is no reason to turn somebody away.
         rustix::process::chdir(user.start.as_str()).or_else(|_| rustix::process::chdir("/"))
     })();
@@ -119,8 +119,8 @@ fn become_program(
 
 fn complain(streams: &Streams, shell: &str, errno: Errno) {
     let said = format!("{shell} cannot be run here ({errno}); ask the server's operator\r\n");
-    // There is nobody else to tell, and nothing left to do if this fails too.
-    drop(rustix::io::write(&streams.own[2], said.as_bytes()));
+    // There is nobody else to tell if this fails too.
+    rustix::io::write(&streams.own[2], said.as_bytes()).unwrap_or_default();
 }
 
 /// Names of RFC 4254, 6.10, and what they are here.

@@ -14,6 +14,7 @@ mod deploy;
 mod faults;
 mod first_run;
 mod login;
+mod programs;
 mod transfer;
 mod uploads;
 mod views;

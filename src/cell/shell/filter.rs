@@ -128,7 +128,7 @@ const SET_ID_OLD: &[(i64, u8, Option<u8>)] = &[
 const SET_ID_OLD: &[(i64, u8, Option<u8>)] = &[];
 
 /// Puts characters into the input of a terminal, or of the console (ioctl_tty(2), ioctl_console(2)).
-const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX as u64];
+const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
 /// All filters, in the order in which they are to be loaded.
 pub(super) fn filters() -> Result<Vec<BpfProgram>, Error> {

@@ -85,7 +85,7 @@ impl ShellZygote {
         rustix::process::umask(Bits::from_raw_mode(0o022));
         rustix::process::setsid().step("leave the terminal")?;
         // What is ignored stays so in programs that are executed.
-        sys::restore_signals();
+        sys::restore_signals().step("restore the signals")?;
         // Only the descriptors that are named here come along; the program is closed by its own execution.
         let kept = sys::place_at(link, LINK_FD).step("keep the channel")?;
         std::mem::forget(kept);
@@ -95,7 +95,7 @@ impl ShellZygote {
         sys::close_from_on_exec(LINK_FD.unsigned_abs() + 1).step("keep nothing else")?;
         let ids = matches!(self.privilege, Privilege::Root).then_some(own.ids);
         become_nobody(ids)?;
-        landlock::confine_shell(&self.program, self.contents.readable(), layout)?;
+        landlock::confine_shell(&self.program, self.contents.readable(), &own.home, layout)?;
         for filter in &self.filters {
             seccompiler::apply_filter(filter).map_err(Error::Filter)?;
         }

@@ -43,6 +43,10 @@ pub(super) fn enter() -> Result<Contents, Error> {
     sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)
         .step("make the shell template's namespaces")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).step("make all mounts private")?;
+    // A user namespace may mount a `/proc` only where one is to be seen already that shows as much. This one stays in the
+    // template and comes into no cell.
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let processes = open_tree(CWD, "/proc", flags).step("clone the host's /proc")?;
     let root = small_filesystem(64, 64, 0o755)?;
     for place in [SHARED, BUILD] {
         directory(&root, place.trim_start_matches('/'))?;
@@ -56,6 +60,8 @@ pub(super) fn enter() -> Result<Contents, Error> {
     }
     share_devices(&shared)?;
     share_settings(&shared)?;
+    directory(&shared, "processes")?;
+    attach_at(&processes, &shared, "processes")?;
     contents.mounts.extend(["dev".to_owned(), "etc".to_owned()]);
     rustix::process::fchdir(&root).step("step into the template")?;
     rustix::process::pivot_root(".", ".").step("make the template the root")?;

@@ -177,7 +177,12 @@ impl Node {
 
     /// Makes a user with grants and a fresh key.
     pub(crate) fn user(&self, name: &str, account: &str, grants: &[(&str, &str)]) -> Login {
-        self.admin(&["user", "add", name, "--account", account, "--service", "sftp"]);
+        self.user_with(name, account, "sftp", grants)
+    }
+
+    /// The same with other services.
+    pub(crate) fn user_with(&self, name: &str, account: &str, services: &str, grants: &[(&str, &str)]) -> Login {
+        self.admin(&["user", "add", name, "--account", account, "--service", services]);
         for (path, mode) in grants {
             self.admin(&["grant", "add", name, path, "--mode", mode]);
         }

@@ -1,0 +1,154 @@
+//! What a shell cell shows and hides, and when it ends.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use super::{Site, run, told};
+use crate::harness::{Identity, Waiting, finish, wait_until};
+
+as_root_and_rootless!(
+    only_what_is_granted_is_there,
+    the_world_is_read_only_and_closed,
+    rights_are_the_grants,
+    users_of_one_account_do_not_meet,
+    connections_of_one_user_share_a_cell,
+    revoking_ends_every_program,
+);
+
+fn only_what_is_granted_is_there(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let home = site.home.display();
+    for path in [
+        format!("{home}/private/secret.txt"),
+        format!("{home}/www/site2/index.html"),
+        "private".to_owned(),
+        "../site2".to_owned(),
+        "/etc/shadow".to_owned(),
+        "/root".to_owned(),
+        "/var/log".to_owned(),
+        "/sys/kernel".to_owned(),
+        site.node.state().display().to_string(),
+        "/proc/1/root/etc/shadow".to_owned(),
+    ] {
+        let ended = finish(&mut run(&dev, &format!("cat {path} || ls {path}")), "");
+        assert!(!ended.status.success() && ended.stdout.is_empty(), "{path}: {ended:?}");
+    }
+    assert_eq!(
+        told(&dev, &format!("ls {home} {home}/www")).replace('\n', " "),
+        format!("{home}: www  {home}/www: site1 ")
+    );
+    assert_eq!(told(&dev, "touch file; mkdir -p a/b; stat -c %U file a/b"), "dev\ndev\n");
+    let on_disk = fs::metadata(site.site().join("a/b")).expect("was made");
+    assert_eq!(on_disk.uid(), fs::metadata(site.site()).expect("a directory").uid(), "it is the account's");
+    // The programs of the host, and nobody's processes.
+    assert!(told(&dev, "git --version; perl -e 'print 1'; python3 -c 'print(2)'").contains("git version"));
+    assert!(told(&dev, "ps -e -o args=").lines().count() < 6, "the worker, the shell, ps");
+    assert_eq!(told(&dev, "cut -d: -f1 /etc/passwd"), "root\ndev\nnobody\n");
+}
+
+fn the_world_is_read_only_and_closed(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    for attempt in [
+        "touch /x",
+        "touch /usr/x",
+        "echo x >> /etc/passwd",
+        "mkdir /home/other",
+        "unshare -U true",
+        "mount -t tmpfs none /tmp",
+        "touch f && chmod 4755 f",
+        "mknod /tmp/d c 1 3",
+        "echo 0 > /proc/sys/kernel/hostname",
+        "test -s /proc/kmsg",
+        "dmesg",
+        "su -c true",
+        "test -s /proc/keys",
+        "ls /dev/vda /dev/sda /dev/mem",
+        "python3 -c 'import fcntl,termios; fcntl.ioctl(0, termios.TIOCSTI, b\"x\")'",
+        "python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'",
+    ] {
+        let ended = finish(&mut run(&dev, attempt), "");
+        assert!(!ended.status.success(), "{attempt}: {ended:?}");
+    }
+    assert_eq!(told(&dev, "hostname; cat /proc/sys/kernel/random/boot_id | wc -l"), "cell\n1\n");
+}
+
+fn rights_are_the_grants(identity: Identity) {
+    let site = Site::new(identity);
+    for (path, text) in [("config/app.ini", "key"), ("secrets/key", "hush"), ("bin/tool", "#!/bin/sh\necho ran\n")] {
+        let path = site.site().join(path);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(path, text).expect("a file");
+    }
+    site.node.own(&site.home);
+    let grants = [("www/site1", "rw"), ("www/site1/config", "ro"), ("www/site1/secrets", "hidden")];
+    let dev = site.user("dev", "exec", &grants);
+    assert_eq!(told(&dev, "cat config/app.ini; touch new; chmod +x bin/tool; bin/tool"), "keyran\n");
+    for attempt in [
+        "touch config/new",
+        "rm -f config/app.ini",
+        "mv config other",
+        "mv bin/tool config/",
+        "ln bin/tool config/linked",
+        "ls secrets",
+        "cat secrets/key",
+        "rmdir secrets",
+        "mv secrets elsewhere",
+        "chmod 777 config",
+        "umount config",
+    ] {
+        let ended = finish(&mut run(&dev, attempt), "");
+        assert!(!ended.status.success(), "{attempt}: {ended:?}");
+    }
+    let still = site.user("still", "exec", &[]);
+    site.node.admin(&["grant", "add", "still", "www/site1/bin", "--mode", "rw", "--noexec"]);
+    assert_eq!(finish(&mut run(&still, "./tool"), "").status.code(), Some(126), "may not be run");
+}
+
+fn users_of_one_account_do_not_meet(identity: Identity) {
+    let site = Site::new(identity);
+    let (one, other) =
+        (site.user("one", "exec", &[("www/site1", "rw")]), site.user("other", "exec", &[("www/site1", "rw")]));
+    let mut sleeping = run(&one, "echo secret > /tmp/t; exec sleep 1000").spawn().expect("start");
+    let started = wait_until(Duration::from_secs(20), || site.node.sessions().iter().any(|s| s.user == "one"));
+    assert_eq!(started, Waiting::Came);
+    assert!(!told(&other, "ps -e -o args=").contains("sleep"));
+    assert_eq!(told(&other, "ls -A /tmp | grep -c t$; ls /dev/shm /run | wc -l; true").lines().next(), Some("0"));
+    assert_eq!(told(&other, "kill -9 -1; true"), "", "it kills its own and nobody else");
+    assert!(sleeping.try_wait().expect("a child").is_none(), "the neighbour's program goes on");
+    sleeping.kill().expect("our own child");
+    sleeping.wait().expect("our own child");
+}
+
+fn connections_of_one_user_share_a_cell(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let mut first = run(&dev, "echo here > /tmp/shared; exec sleep 1000").spawn().expect("start");
+    let came = wait_until(Duration::from_secs(20), || {
+        finish(&mut run(&dev, "cat /tmp/shared; pgrep sleep | wc -l"), "").stdout == "here\n1\n"
+    });
+    assert_eq!(came, Waiting::Came);
+    first.kill().expect("our own child");
+    first.wait().expect("our own child");
+    // With the last connection the cell ends, and what was in its own directories goes with it.
+    let gone = wait_until(Duration::from_secs(20), || told(&dev, "ls /tmp | grep -c shared; true") == "0\n");
+    assert_eq!(gone, Waiting::Came);
+}
+
+fn revoking_ends_every_program(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let mark = format!("{}", 100_000 + std::process::id());
+    let mut running =
+        run(&dev, &format!("(setsid nohup sleep {mark} >/dev/null 2>&1 &); exec sleep {mark}")).spawn().expect("start");
+    let processes = || {
+        finish(std::process::Command::new("pgrep").args(["-fx", &format!("sleep {mark}")]), "").stdout.lines().count()
+    };
+    assert_eq!(wait_until(Duration::from_secs(20), || processes() == 2), Waiting::Came);
+    site.node.admin(&["user", "disable", "dev"]);
+    assert_eq!(wait_until(Duration::from_secs(10), || processes() == 0), Waiting::Came, "nothing of it is left");
+    running.wait().expect("our own child");
+    assert!(!finish(&mut run(&dev, "id"), "").status.success());
+}

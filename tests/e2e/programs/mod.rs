@@ -1,0 +1,139 @@
+//! Programs in shell cells: they behave as with OpenSSH, see the host's programs and the granted directories, and leave
+//! files that are the account's.
+
+mod cell;
+mod clients;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::{Identity, Login, Node, finish, ssh};
+
+as_root_and_rootless!(
+    a_command_speaks_as_over_openssh,
+    a_terminal_is_one,
+    much_goes_through_both_ways,
+    the_environment_is_the_users_own,
+    what_is_not_open_is_refused_with_a_sentence,
+);
+
+/// An account, and a node that serves it.
+pub(super) struct Site {
+    pub(super) node: Node,
+    pub(super) home: PathBuf,
+}
+
+impl Site {
+    pub(super) fn new(identity: Identity) -> Site {
+        let node = Node::start(identity);
+        let home = node.account("acme");
+        fs::write(home.join("private/secret.txt"), "the account's own").expect("a file");
+        fs::write(home.join("www/site2/index.html"), "a sibling's").expect("a file");
+        node.own(&home);
+        Site { node, home }
+    }
+
+    /// Somebody who may run programs.
+    pub(super) fn user(&self, name: &str, services: &str, grants: &[(&str, &str)]) -> Login {
+        self.node.user_with(name, "acme", services, grants)
+    }
+
+    /// The same with everything a developer needs in `www/site1`.
+    pub(super) fn developer(&self) -> Login {
+        self.user("dev", "sftp,exec,shell", &[("www/site1", "rw")])
+    }
+
+    pub(super) fn site(&self) -> PathBuf {
+        self.home.join("www/site1")
+    }
+}
+
+/// `ssh` with a command line for the other side.
+pub(super) fn run(login: &Login, command: &str) -> Command {
+    let mut ssh = ssh(login);
+    ssh.arg(login.at()).arg(command);
+    ssh
+}
+
+/// What a command prints; it must succeed.
+#[track_caller]
+pub(super) fn told(login: &Login, command: &str) -> String {
+    finish(&mut run(login, command), "").ok()
+}
+
+fn a_command_speaks_as_over_openssh(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let ended = finish(&mut run(&dev, "echo out; echo err >&2; exit 7"), "");
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str(), ended.status.code()), ("out\n", "err\n", Some(7)));
+    assert_eq!(finish(&mut run(&dev, "kill -TERM $$"), "").status.code(), Some(255), "as OpenSSH's client says it");
+    assert_eq!(finish(&mut run(&dev, "tr a-z A-Z"), "to the end of the input").ok(), "TO THE END OF THE INPUT");
+    assert_eq!(told(&dev, "printf '%s' \"$0 a  b\"; printf '\\377' | od -An -tx1"), "bash a  b ff\n");
+    assert_eq!(finish(&mut run(&dev, "no-such-program"), "").status.code(), Some(127));
+    assert_eq!(told(&dev, "pwd").trim_end(), site.site().to_str().expect("a plain path"));
+}
+
+fn a_terminal_is_one(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let mut on_terminal = ssh(&dev);
+    on_terminal.arg("-tt").arg(dev.at()).arg("tty; stty size; echo $TERM; ps -o tty= -p $$; exit 5");
+    on_terminal.env("TERM", "xterm-256color");
+    let ended = finish(&mut on_terminal, "");
+    let lines: Vec<&str> = ended.stdout.lines().map(str::trim).collect();
+    assert_eq!(
+        (lines.as_slice(), ended.status.code()),
+        (&["/dev/pts/0", "0 0", "xterm-256color", "pts/0"][..], Some(5))
+    );
+    let mut shell = ssh(&dev);
+    shell.arg("-tt").arg(dev.at());
+    let said = finish(&mut shell, "echo $0-$((6*7)); sleep 100 & exit 3\n");
+    assert!(said.stdout.contains("-bash-42"), "{said:?}");
+    assert_eq!(said.status.code(), Some(3));
+}
+
+fn much_goes_through_both_ways(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let big: String = "0123456789abcde\n".repeat(1 << 20);
+    let ended = finish(&mut run(&dev, "tee copy | cat"), &big);
+    assert!(ended.status.success() && ended.stdout == big, "16 MiB come back as they went");
+    assert_eq!(fs::read_to_string(site.site().join("copy")).expect("was written").len(), big.len());
+    // A program that reads late has lost nothing.
+    let late = finish(&mut run(&dev, "sleep 2; wc -c"), &big);
+    assert_eq!(late.ok().trim(), big.len().to_string());
+}
+
+fn the_environment_is_the_users_own(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let mut with = ssh(&dev);
+    with.args(["-o", "SendEnv=LANG LC_ALL SECRET LD_PRELOAD"]).arg(dev.at()).arg("env");
+    with.env("LANG", "C.UTF-8").env("LC_ALL", "C").env("SECRET", "x").env("LD_PRELOAD", "/tmp/x.so");
+    let environment = finish(&mut with, "").ok();
+    let has = |line: &str| environment.lines().any(|l| l == line);
+    assert!(has("LANG=C.UTF-8") && has("LC_ALL=C") && has("USER=dev") && has("LOGNAME=dev") && has("SHELL=/bin/bash"));
+    assert!(has("HOME=/home/dev") && !environment.contains("SECRET") && !environment.contains("LD_PRELOAD"));
+    // What is put into the home is there the next time, and is the account's.
+    told(&dev, "echo kept > ~/.keep; mkdir ~/bin");
+    assert_eq!(told(&dev, "cat ~/.keep; ls -A ~ | wc -l"), "kept\n2\n");
+    assert_eq!(fs::read_to_string(site.home.join(".enclos/home/dev/.keep")).expect("on disk"), "kept\n");
+}
+
+fn what_is_not_open_is_refused_with_a_sentence(identity: Identity) {
+    let site = Site::new(identity);
+    let files = site.user("files", "sftp", &[("www/site1", "rw")]);
+    let said = finish(&mut run(&files, "id"), "");
+    assert!(!said.status.success() && said.stderr.contains("not open to this login"), "{said:?}");
+    let exec = site.user("exec", "exec", &[("www/site1", "rw")]);
+    assert_eq!(told(&exec, "id -un"), "exec\n");
+    let said = finish(ssh(&exec).arg(exec.at()), "id\n");
+    assert!(!said.status.success() && said.stderr.contains("a shell is not open"), "{said:?}");
+    let gone = site.user("gone", "exec", &[("www/site1/gone", "rw")]);
+    fs::create_dir(site.site().join("gone")).expect("a directory");
+    site.node.own(&site.home);
+    assert_eq!(told(&gone, "echo here"), "here\n");
+    fs::remove_dir(site.site().join("gone")).expect("it goes");
+    assert!(finish(&mut run(&gone, "id"), "").stderr.contains("does not exist"));
+}
