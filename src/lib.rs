@@ -22,6 +22,8 @@
 //! - **control**: unprivileged; the database, verdicts on secrets, the admin socket.
 //! - **zygote**: forks sessions from prepared memory; an empty root and an empty network.
 //! - **session**: one per connection; SSH, then SFTP in place. Born with nothing; its grants are attached from outside.
+//! - **shell zygote**, forked when the first program is asked for: forks shell cells from a template of the host's programs.
+//! - **worker**: the first process of a shell cell, one per principal; starts its programs, and knows nothing else.
 
 pub mod admin;
 pub mod authority;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Who may lean on whom.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("domain", &[]),
     ("sys", &[]),
     ("telemetry", &["domain"]),
@@ -17,6 +17,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("wire", &["domain", "sys"]),
     ("files", &["domain", "sys"]),
     ("cell", &["domain", "sys", "authority"]),
+    ("worker", &["domain", "wire", "sys", "cell", "telemetry"]),
     ("sftp", &["domain", "files"]),
     ("session", &["domain", "wire", "cell", "files", "sftp", "config", "telemetry"]),
     ("monitor", &["domain", "sys", "authority", "wire", "cell", "config", "telemetry"]),
@@ -29,11 +30,11 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("russh", &["session/transport"]),
     ("sqlx", &["control/store"]),
     ("cap_std", &["files/"]),
-    ("rustix", &["sys/", "cell/", "files/", "wire/", "monitor/"]),
+    ("rustix", &["sys/", "cell/", "files/", "wire/", "monitor/", "worker/"]),
     // Also: system users by name, the ids of the command line's own process, and who is at the admin socket.
-    ("nix", &["sys/", "cell/", "files/", "wire/", "monitor/", "config/", "admin/", "control/admin_socket"]),
+    ("nix", &["sys/", "cell/", "files/", "wire/", "monitor/", "worker/", "config/", "admin/", "control/admin_socket"]),
     // Also: the numbers of system calls, which the profile lists as data.
-    ("libc", &["sys/", "cell/profile"]),
+    ("libc", &["sys/", "cell/profile", "cell/shell/filter"]),
     ("landlock", &["cell/"]),
     ("seccompiler", &["cell/"]),
     ("clap", &["admin/"]),

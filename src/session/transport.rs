@@ -5,13 +5,13 @@
 
 mod prompt;
 mod warm_up;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use russh::keys::PublicKeyBase64;
 use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, RunningSession, Session, VerifiedPublicKey};
@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use prompt::Prompt;
+use wishes::{HandleSink, Wishes, signal_name, size, terminal};
 
 use super::channels::{Channel, Channels, refusal};
 use super::login::{Access, Client};
@@ -30,7 +31,7 @@ use super::{Error, FAREWELL};
 use crate::config::SessionSettings;
 use crate::domain::Service;
 use crate::sftp::LinkOrder;
-use crate::wire::{self, Ended, Event, Size, Start, Terminal, ToWorker};
+use crate::wire::{self, Event, Start, ToWorker};
 
 /// What the library failed with.
 pub(super) type SshError = russh::Error;
@@ -194,68 +195,6 @@ struct Connection {
     finished: Vec<ChannelId>,
     /// What was asked for a program that is not asked for yet.
     wishes: BTreeMap<u32, Wishes>,
-}
-
-/// The terminal and the variables that a client wants for a program.
-#[derive(Debug, Default)]
-struct Wishes {
-    terminal: Option<Terminal>,
-    environment: Vec<(String, String)>,
-}
-
-/// Variables a client may set for one program, and their longest value.
-const MOST_VARIABLES: usize = 32;
-const LONGEST_VALUE: usize = 1024;
-/// Longest name of a terminal.
-const LONGEST_NAME: usize = 64;
-
-/// Variables that change how a program speaks and not what it does.
-fn is_allowed(name: &str) -> bool {
-    name == "LANG" || name.starts_with("LC_") || name == "COLORTERM" || name == "GIT_PROTOCOL"
-}
-
-fn size(columns: u32, rows: u32, width: u32, height: u32) -> Size {
-    let small = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-    Size { columns: small(columns), rows: small(rows), width: small(width), height: small(height) }
-}
-
-/// Its name in RFC 4254, 6.10.
-fn signal_name(signal: &Sig) -> String {
-    match signal {
-        Sig::Custom(name) => name.clone(),
-        known => format!("{known:?}"),
-    }
-}
-
-/// The channel of a program, as its relay writes to it.
-#[derive(Clone)]
-struct HandleSink {
-    id: ChannelId,
-    handle: server::Handle,
-}
-
-impl programs::Sink for HandleSink {
-    async fn send(&self, bytes: Bytes, is_error: bool) -> bool {
-        match is_error {
-            false => self.handle.data(self.id, bytes).await.is_ok(),
-            true => self.handle.extended_data(self.id, STDERR, bytes).await.is_ok(),
-        }
-    }
-
-    /// A client that is gone needs to hear nothing.
-    async fn finish(&self, how: Ended) {
-        let said = match how {
-            Ended::Exit(code) => self.handle.exit_status_request(self.id, code.into()).await,
-            Ended::Signal { name, core } => {
-                let signal = Sig::Custom(name);
-                self.handle.exit_signal_request(self.id, signal, core, String::new(), String::new()).await
-            }
-        };
-        let is_there = said.is_ok() && self.handle.eof(self.id).await.is_ok();
-        if is_there && self.handle.close(self.id).await.is_err() {
-            // It went in between.
-        }
-    }
 }
 
 /// A channel of the library, as an outlet for answers.
@@ -516,11 +455,7 @@ impl server::Handler for Connection {
         modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
-        let terminal = Terminal {
-            kind: term.chars().take(LONGEST_NAME).collect(),
-            size: size(columns, rows, width, height),
-            modes: modes.iter().map(|(opcode, value)| (*opcode as u8, *value)).collect(),
-        };
+        let terminal = terminal(term, size(columns, rows, width, height), modes);
         self.wishes.entry(number(id)).or_default().terminal = Some(terminal);
         Ok(session.channel_success(id)?)
     }
@@ -532,12 +467,9 @@ impl server::Handler for Connection {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        let wishes = self.wishes.entry(number(id)).or_default();
-        let is_taken = is_allowed(name) && value.len() <= LONGEST_VALUE && wishes.environment.len() < MOST_VARIABLES;
-        if !is_taken {
+        if !self.wishes.entry(number(id)).or_default().add(name, value) {
             return Ok(session.channel_failure(id)?);
         }
-        wishes.environment.push((name.to_owned(), value.to_owned()));
         Ok(session.channel_success(id)?)
     }
 
