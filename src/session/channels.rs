@@ -6,8 +6,9 @@ use super::programs::Program;
 use super::sftp_channel::SftpChannel;
 use crate::domain::{Service, Services};
 
-/// Most channels open at the same time, as OpenSSH's MaxSessions.
-pub(super) const MOST_CHANNELS: usize = 10;
+/// Most channels open at the same time. OpenSSH's MaxSessions is 10; build tools and editors that share one connection
+/// open more, and each is bounded in itself.
+pub(super) const MOST_CHANNELS: usize = 32;
 
 /// What a channel is doing.
 #[derive(Debug)]

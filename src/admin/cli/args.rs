@@ -9,8 +9,8 @@ use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, 
 
 /// An SSH server for shared accounts: every login is kept by the kernel inside its own part of one account.
 ///
-/// This release serves SFTP (so also scp of OpenSSH 9, rclone and sshfs). Shells, commands, rsync, git and forwarding are
-/// not served yet; a login that asks for them is told so.
+/// This release serves SFTP and, to logins with the services exec and shell, programs of the host in a cell of their own
+/// without a network. Forwarding is not served yet; a login that asks for it is told so.
 #[derive(Debug, Parser)]
 #[command(name = "enclos", version)]
 pub(super) struct Arguments {
