@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Privilege;
 use crate::authority::Principal;
-use crate::domain::{Grant, GrantId, HomePath, Layout, Mode, Placed, RelPath, Unplaced, View};
+use crate::domain::{self, Grant, GrantId, HomePath, Layout, Mode, Placed, RelPath, Unplaced, View};
 
 /// What an attach helper will do. It travels from the monitor to its helpers and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Plan {
     kind: Kind,
     user_home: Option<UserHome>,
 }
+
+/// What the node keeps in an account, below its home.
+const HOMES: &str = ".enclos";
 
 /// A user's own directory in a shell cell.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,16 +109,16 @@ impl Plan {
             Privilege::Rootless { uid, gid } if owner == (uid, gid) => None,
             Privilege::Rootless { .. } => return Err(Unserved::ForeignOwner),
         };
-        let layout = Layout::of(principal.view(), principal.home(), principal.grants())?;
+        let layout = Layout::of(principal.view(), principal.home(), &without_homes(principal.grants()))?;
         Ok(Plan { home: principal.home().clone(), owner, cell, layout, kind: Kind::Files, user_home: None })
     }
 
     /// Plans the shell cell of a principal; `uid` is the id that its programs have. Paths in it are the host's.
     pub fn for_shell(principal: &Principal, privilege: Privilege, uid: u32) -> Result<Plan, Unserved> {
         let files = Plan::for_session(principal, privilege, uid)?;
-        let layout = Layout::of(View::Host, principal.home(), principal.grants())?;
+        let layout = Layout::of(View::Host, principal.home(), &without_homes(principal.grants()))?;
         let user = principal.user().as_str();
-        let source = format!(".enclos/home/{user}").parse().map_err(|_| Unserved::UserHome)?;
+        let source = format!("{HOMES}/home/{user}").parse().map_err(|_| Unserved::UserHome)?;
         // Where the account's own home has this path, the user's goes beside it.
         let is_taken = principal.home().components().take(2).eq(["home", user]);
         let at = format!("home/{user}{}", if is_taken { ".enclos" } else { "" });
@@ -204,6 +207,17 @@ impl Plan {
         }));
         steps
     }
+}
+
+/// The homes of an account's users lie in it, and are theirs: a grant around them does not show them.
+fn without_homes(grants: &[Grant]) -> Vec<Grant> {
+    let mut grants = grants.to_vec();
+    let Ok(homes) = HOMES.parse::<RelPath>() else { return grants };
+    let is_named = grants.iter().any(|g| homes.contains(&g.path));
+    if !is_named && domain::deciding(&grants, &homes).is_some_and(Grant::is_visible) {
+        grants.push(Grant { id: GrantId(0), path: homes, mode: Mode::Hidden, no_exec: false });
+    }
+    grants
 }
 
 #[cfg(test)]

@@ -250,7 +250,8 @@ impl Node<'_> {
                 }
                 Ok(())
             }
-            (FromCell::Failed { what }, None, _) => {
+            // Later it would be the user's own words.
+            (FromCell::Failed { what }, None, Stage::Newborn | Stage::Attaching(_) | Stage::Beginning) => {
                 tracing::error!(what, "a cell could not be built");
                 self.end_cell(number, "the server could not start your programs; ask its operator")
             }
@@ -324,6 +325,11 @@ impl Node<'_> {
             self.no_cell(session, sentence)?;
         }
         Ok(())
+    }
+
+    /// Ends them all, for the node ends.
+    pub(super) fn kill_cells(&self) {
+        self.cells.cells.values().for_each(Cell::kill);
     }
 
     /// A session has ended: cells that only it used go with it.

@@ -65,6 +65,7 @@ impl Node<'_> {
         for (_, session) in self.sessions.iter() {
             session.kill();
         }
+        self.kill_cells();
         let children = [self.control.as_ref().map(Child::kill), self.zygote.as_ref().map(Child::kill)];
         for errno in children.into_iter().flatten().filter_map(Result::err) {
             tracing::error!(%errno, "a child could not be ended");
