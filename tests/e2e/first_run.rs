@@ -89,6 +89,10 @@ fn quickstart_prints_lines_that_work(identity: Identity) {
         fs::remove_file(node.dir().join("README.txt")).expect("it is ours");
     }
     assert_ne!(listings[0], listings[1], "each user has a directory of its own");
+    let printed = quickstart.printed.clone();
+    let shell = printed.lines().map(str::trim).find(|l| l.starts_with("ssh ")).expect("a line for a shell");
+    let said = paste(&node, shell, "id -un; ls; exit 4\n");
+    assert_eq!((said.stdout.as_str(), said.status.code()), ("alice\nREADME.txt\n", Some(4)), "{said:?}");
     let mode = if identity == Identity::Root { "as root" } else { "ordinary user" };
     assert!(quickstart.printed.contains(mode), "it does not say how it runs:\n{}", quickstart.printed);
     assert!(quickstart.printed.contains("landlock"), "it does not say which layers hold:\n{}", quickstart.printed);

@@ -120,7 +120,7 @@ fn demo_user(context: &Context<'_>, account: &AccountView, name: &str, path: &st
     }
     grants::make(account, &path)?;
     welcome(account, &path, name)?;
-    let services = Services::NONE.with(Service::Sftp);
+    let services = Services::NONE.with(Service::Sftp).with(Service::Exec).with(Service::Shell);
     context.ask(Operation::UserAdd {
         name: user.clone(),
         account: account.name.clone(),
@@ -181,7 +181,7 @@ impl Greeting {
         format!(
             "\nEnclos serves the demo account in {} on {address}.\n{mode}\n\n{layers}\n\n\
              Each of these users sees a directory of its own and nothing else:\n\n{}\n\n\
-             Shells are not served yet; this says so:\n\n{}\n\nCtrl-C ends it.",
+             and has a shell there, with the programs of this host and nobody else's processes:\n\n{}\n\nCtrl-C ends it.",
             self.home,
             sftp.join("\n"),
             line("ssh", "-p", "alice"),
