@@ -187,7 +187,9 @@ impl Node<'_> {
         let (one, other) = Link::pair()?;
         if let Err(error) = cell.link.try_send(&WorkerOrder::Join, Some(one.as_fd())) {
             tracing::warn!(%error, "a worker does not listen");
-            return self.end_cell(number, "the programs of this login do not answer; try again");
+            let sentence = "the programs of this login do not answer; try again";
+            self.end_cell(number, sentence)?;
+            return self.no_cell((slot, generation), sentence);
         }
         cell.joined.insert((slot, generation));
         match session.link.try_send(&ToSession::Cell, Some(other.as_fd())) {

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -146,6 +146,8 @@ pub(super) struct Window {
     handed: Mutex<u64>,
     /// All that the library has sent.
     sent: AtomicU64,
+    /// Whether the client has closed the channel: nothing can be sent any more.
+    is_shut: AtomicBool,
     opened: Notify,
 }
 
@@ -156,10 +158,19 @@ impl Window {
         self.opened.notify_waiters();
     }
 
-    /// Waits until something may be sent, and takes at most `most` of it.
-    async fn take(&self, most: usize) -> usize {
+    /// The client has closed the channel.
+    pub(super) fn shut(&self) {
+        self.is_shut.store(true, Ordering::Relaxed);
+        self.opened.notify_waiters();
+    }
+
+    /// Waits until something may be sent, and takes at most `most` of it; nothing when the channel is closed.
+    async fn take(&self, most: usize) -> Option<usize> {
         loop {
             let opened = self.opened.notified();
+            if self.is_shut.load(Ordering::Relaxed) {
+                return None;
+            }
             let room = {
                 let (granted, mut handed) = (*lock(&self.granted), lock(&self.handed));
                 let room = granted.saturating_sub(*handed).min(most as u64);
@@ -167,7 +178,7 @@ impl Window {
                 room
             };
             if room > 0 {
-                return usize::try_from(room).unwrap_or(most);
+                return Some(usize::try_from(room).unwrap_or(most));
             }
             opened.await;
         }
@@ -280,6 +291,15 @@ pub(super) struct Program {
     pub(super) worker: Worker,
     pub(super) input: Arc<Input>,
     pub(super) window: Arc<Window>,
+    /// Whether it has ended and its channel was closed from our side.
+    pub(super) is_done: Arc<AtomicBool>,
+}
+
+impl Program {
+    /// Whether nothing of it is left to be served.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::Relaxed)
+    }
 }
 
 /// Connects a program with its channel, until both are done.
@@ -294,6 +314,7 @@ pub(super) async fn relay(asked: Asked, program: Program, has_terminal: bool, si
     };
     program.input.discard();
     sink.finish(how).await;
+    program.is_done.store(true, Ordering::Relaxed);
 }
 
 async fn complain(sink: &impl Sink, sentence: &str) -> Ended {
@@ -368,7 +389,7 @@ async fn run(
 async fn drain(from: &AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, is_error: bool) {
     loop {
         let Ok(mut guard) = from.readable().await else { return };
-        let room = window.take(MOST_AT_ONCE).await;
+        let Some(room) = window.take(MOST_AT_ONCE).await else { return };
         let mut bytes = vec![0; room];
         let got = guard.try_io(|fd| crate::wire::read(fd.as_fd(), &mut bytes));
         let got = match got {

@@ -135,8 +135,13 @@ impl Transport {
         stream.set_nonblocking(true).map_err(Error::Runtime)?;
         stream.set_nodelay(true).map_err(Error::Runtime)?;
         let stream = TcpStream::from_std(stream).map_err(Error::Runtime)?;
-        let connection =
-            Connection { client, channels: Channels::default(), finished: Vec::new(), wishes: BTreeMap::new() };
+        let connection = Connection {
+            client,
+            channels: Channels::default(),
+            finished: Vec::new(),
+            programs: Vec::new(),
+            wishes: BTreeMap::new(),
+        };
         let stream = Buffered::new(Prompt::new(stream));
         let running = server::run_stream(self.config.clone(), stream, connection).await?;
         Ok(Running { running })
@@ -193,6 +198,8 @@ struct Connection {
     channels: Channels,
     /// Channels that we have closed and still count.
     finished: Vec<ChannelId>,
+    /// Channels of programs, which their relays close.
+    programs: Vec<ChannelId>,
     /// What was asked for a program that is not asked for yet.
     wishes: BTreeMap<u32, Wishes>,
 }
@@ -295,6 +302,8 @@ impl Connection {
     /// long as something waits for its window; until then it counts.
     fn forget_finished(&mut self, session: &Session) {
         let channels = &mut self.channels;
+        let is_over = |id: &mut ChannelId| channels.program(number(*id)).is_none_or(|program| program.is_done());
+        self.finished.extend(self.programs.extract_if(.., is_over));
         self.finished.retain(|id| {
             let stays = session.has_pending_data(*id);
             if !stays {
@@ -348,9 +357,16 @@ impl Connection {
             Ok(begun) => begun,
             Err(sentence) => return self.finish(id, session, Some(&sentence), 255),
         };
-        let program = Program { number: asked.number(), worker, input: Arc::default(), window: Arc::default() };
+        let program = Program {
+            number: asked.number(),
+            worker,
+            input: Arc::default(),
+            window: Arc::default(),
+            is_done: Arc::default(),
+        };
         program.window.is_now(session.window_size(&id));
         self.channels.set(number(id), Channel::Program(program.clone()));
+        self.programs.push(id);
         let sink = HandleSink { id, handle: session.handle() };
         tokio::spawn(programs::relay(asked, program, has_terminal, sink));
         Ok(())
@@ -565,6 +581,7 @@ impl server::Handler for Connection {
         self.wishes.remove(&number(id));
         if let Some(Channel::Program(program)) = self.channels.close(number(id)) {
             program.input.end();
+            program.window.shut();
             program.worker.say(ToWorker::HangUp { number: program.number }).await;
         }
         Ok(())

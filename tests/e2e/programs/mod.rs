@@ -6,15 +6,17 @@ mod clients;
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::harness::{Identity, Login, Node, finish, ssh};
+use crate::harness::{Identity, Login, Node, Waiting, finish, ssh, wait_until};
 
 as_root_and_rootless!(
     a_command_speaks_as_over_openssh,
     a_terminal_is_one,
     much_goes_through_both_ways,
     the_environment_is_the_users_own,
+    one_connection_runs_many_programs,
     what_is_not_open_is_refused_with_a_sentence,
 );
 
@@ -136,4 +138,36 @@ fn what_is_not_open_is_refused_with_a_sentence(identity: Identity) {
     assert_eq!(told(&gone, "echo here"), "here\n");
     fs::remove_dir(site.site().join("gone")).expect("it goes");
     assert!(finish(&mut run(&gone, "id"), "").stderr.contains("does not exist"));
+}
+
+/// More one after another than at a time, some of them cut off while they still print.
+fn one_connection_runs_many_programs(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let control = format!("ControlPath={}", site.node.dir().join("control").display());
+    let mut master = ssh(&dev);
+    let mut master =
+        master.args(["-N", "-o", "ControlMaster=yes", "-o", &control]).arg(dev.at()).spawn().expect("start");
+    let joined = |command: &str| {
+        let mut client = ssh(&dev);
+        client.args(["-o", &control]).arg(dev.at()).arg(command);
+        client
+    };
+    assert_eq!(wait_until(Duration::from_secs(30), || site.node.dir().join("control").exists()), Waiting::Came);
+    for number in 0..40 {
+        assert_eq!(finish(&mut joined(&format!("echo {number}")), "").ok(), format!("{number}\n"));
+        if number % 4 == 0 {
+            let mut cut = joined("yes").stdout(Stdio::piped()).spawn().expect("start");
+            std::thread::sleep(Duration::from_millis(20));
+            cut.kill().expect("our own child");
+            cut.wait().expect("our own child");
+        }
+    }
+    let left = wait_until(Duration::from_secs(20), || finish(&mut joined("pgrep -c yes"), "").stdout == "0\n");
+    assert_eq!(left, Waiting::Came, "what was cut off has ended");
+    let session = site.node.session_of("dev").pid;
+    let descriptors = fs::read_dir(format!("/proc/{session}/fd")).map_or(0, Iterator::count);
+    assert!(descriptors < 25, "{descriptors} descriptors are left open");
+    master.kill().expect("our own child");
+    master.wait().expect("our own child");
 }
