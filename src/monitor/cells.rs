@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -21,8 +21,11 @@ use crate::domain::{AccountName, UserName};
 use crate::telemetry::Causes;
 use crate::wire::{FromCell, FromZygote, Link, LinkError, ToSession, WorkerOrder};
 
-/// KiB in each of a cell's `/tmp`, `/run` and `/dev/shm`, until policies say more.
+/// KiB in each of a cell's `/tmp`, `/var/tmp`, `/run` and `/dev/shm`, until policies say more.
 const SCRATCH: u64 = 256 * 1024;
+
+/// How long a cell may take until its worker is ready; an attach that hangs on a dead filesystem ends here too.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whose a cell is, and what it may reach.
 #[derive(Clone, Debug)]
@@ -65,13 +68,15 @@ struct Cell {
     link: Link,
     process: Option<OwnedFd>,
     stage: Stage,
+    /// When it must be ready.
+    deadline: Instant,
     /// Sessions that wait for it.
     waiting: Vec<SessionId>,
     /// Sessions that use it.
     joined: BTreeSet<SessionId>,
 }
 
-/// All cells of a node.
+/// All cells of a node, each by a number that no other has had; the number stands for an id, of which there are fewer.
 #[derive(Debug, Default)]
 pub(super) struct Cells {
     cells: HashMap<u32, Cell>,
@@ -87,20 +92,35 @@ impl Cells {
         Cells { first_id, most, ..Cells::default() }
     }
 
-    /// A number that no live cell has; it stands for an id.
+    /// A new number, whose id no live cell has.
     fn reserve(&mut self) -> Option<u32> {
+        let taken: BTreeSet<u32> = self.cells.keys().map(|number| number % self.most).collect();
         for _ in 0..self.most {
-            let number = self.next % self.most;
+            let number = self.next;
             self.next = self.next.wrapping_add(1);
-            if !self.cells.contains_key(&number) {
+            if !taken.contains(&(number % self.most)) {
                 return Some(number);
             }
         }
         None
     }
+
+    /// The id of a cell.
+    fn id(&self, number: u32) -> u32 {
+        self.first_id + number % self.most
+    }
+
+    /// Whether some cell has to be looked after as time passes.
+    pub(super) fn is_restless(&self) -> bool {
+        self.cells.values().any(Cell::is_on_its_way)
+    }
 }
 
 impl Cell {
+    fn is_on_its_way(&self) -> bool {
+        matches!(self.stage, Stage::Newborn | Stage::Attaching(_) | Stage::Beginning)
+    }
+
     fn kill(&self) {
         let Some(pidfd) = &self.process else { return };
         match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
@@ -152,10 +172,10 @@ impl Node<'_> {
         if self.cells.zygote.is_none() {
             self.fork_shell_zygote()?;
         }
-        let uid = self.cells.first_id + number;
+        let uid = self.cells.id(number);
         let plan = CellPlan { plan: plan.plan.with_ids(uid), ..plan };
         let (ours, theirs) = Link::pair()?;
-        let birth = Birth { slot: number, generation: 0, own: own(&plan, uid), layout: plan.plan.layout().clone() };
+        let birth = Birth { slot: number, generation: 0, own: own(&plan), layout: plan.plan.layout().clone() };
         let asked = self.cells.zygote.as_ref().map(|z| z.link.try_send(&birth, Some(theirs.as_fd())));
         if !matches!(asked, Some(Ok(()))) {
             return self.no_cell(session, "the server is overloaded; try again later");
@@ -166,6 +186,7 @@ impl Node<'_> {
             link: ours,
             process: None,
             stage: Stage::Newborn,
+            deadline: Instant::now() + PATIENCE,
             waiting: vec![session],
             joined: BTreeSet::new(),
         };
@@ -329,6 +350,17 @@ impl Node<'_> {
         Ok(())
     }
 
+    /// Ends what did not become ready in time.
+    pub(super) fn end_late_cells(&mut self, now: Instant) -> Result<(), Error> {
+        let is_late = |cell: &Cell| cell.is_on_its_way() && cell.deadline <= now;
+        let late: Vec<u32> = self.cells.cells.iter().filter(|(_, c)| is_late(c)).map(|(number, _)| *number).collect();
+        for number in late {
+            tracing::error!("a cell did not become ready in time");
+            self.end_cell(number, "your programs could not be started in time; ask the server's operator")?;
+        }
+        Ok(())
+    }
+
     /// Ends them all, for the node ends.
     pub(super) fn kill_cells(&self) {
         self.cells.cells.values().for_each(Cell::kill);
@@ -351,9 +383,8 @@ impl Node<'_> {
     }
 }
 
-fn own(plan: &CellPlan, uid: u32) -> Own {
+fn own(plan: &CellPlan) -> Own {
     let ids = plan.plan.cell().unwrap_or_else(|| plan.plan.owner());
-    let ids = if plan.plan.cell().is_some() { (uid, uid) } else { ids };
     let user = plan.user.to_string();
     let home = plan.plan.user_home().map_or_else(String::new, |home| format!("/{}", home.at));
     let outermost = plan.plan.layout().placed.iter().filter(|p| !p.nested).map(|p| p.at.clone());

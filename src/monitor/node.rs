@@ -151,6 +151,7 @@ impl<'a> Node<'a> {
             || !self.zygote_pause.is_over(Instant::now())
             || !self.leaving.is_empty()
             || !self.arrivals.is_empty()
+            || self.cells.is_restless()
             || self.sessions.iter().any(|(_, s)| matches!(s.phase, Phase::Login { .. } | Phase::Ending { .. }))
     }
 
@@ -185,6 +186,7 @@ impl<'a> Node<'a> {
             self.pause_accepting(false)?;
         }
         self.end_late(now);
+        self.end_late_cells(now)?;
         self.hire()
     }
 

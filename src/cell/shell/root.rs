@@ -34,7 +34,7 @@ pub struct Own {
     pub hostname: String,
     /// Directories to be made for what is attached later: paths without a leading `/`.
     pub places: Vec<String>,
-    /// Most KiB in each of `/tmp`, `/run` and `/dev/shm`.
+    /// Most KiB in each of `/tmp`, `/var/tmp`, `/run` and `/dev/shm`.
     pub scratch: u64,
 }
 
@@ -110,7 +110,7 @@ fn attach_own_settings(root: &OwnedFd, own: &Own) -> Result<(), Error> {
     sys::set_mount_attr(&small, MountAttr { read_only: true, no_exec: true, ..MountAttr::default() })
         .step("close the cell's own settings")?;
     // Before Linux 6.15 only what is attached somewhere can be cloned.
-    directory_for(&small, root)?;
+    attach_at(&small, root, "tmp")?;
     for name in super::host::OWN_SETTINGS {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         let one = open_tree(&small, *name, flags).step("clone the cell's own settings")?;
@@ -119,16 +119,10 @@ fn attach_own_settings(root: &OwnedFd, own: &Own) -> Result<(), Error> {
     unmount(format!("{BUILD}/tmp"), UnmountFlags::DETACH).step("put the cell's own settings away")
 }
 
-fn directory_for(small: &OwnedFd, root: &OwnedFd) -> Result<(), Error> {
-    attach_at(small, root, "tmp")
-}
-
 fn terminals() -> Result<OwnedFd, Error> {
     let context = fsopen("devpts", FsOpenFlags::FSOPEN_CLOEXEC).step("make the cell's terminals")?;
-    for (key, value) in [("newinstance", None), ("ptmxmode", Some("0666")), ("mode", Some("0620"))] {
-        if let Some(value) = value {
-            fsconfig_set_string(&context, key, value).step("set up the cell's terminals")?;
-        }
+    for (key, value) in [("ptmxmode", "0666"), ("mode", "0620")] {
+        fsconfig_set_string(&context, key, value).step("set up the cell's terminals")?;
     }
     fsconfig_create(&context).step("make the cell's terminals")?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
