@@ -24,6 +24,7 @@ mod error;
 mod homes;
 mod idmap;
 mod landlock;
+mod memory;
 mod newborn;
 mod plan;
 mod privilege;

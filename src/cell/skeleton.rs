@@ -4,13 +4,11 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, CWD, Mode as Bits, OFlags};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
-};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
 use super::VIEW;
 use super::attach::{Fault, step};
+use super::memory;
 use super::plan::Kind;
 use super::sources::open_beneath;
 use crate::sys::{self, MountAttr};
@@ -98,15 +96,10 @@ impl Covers {
     }
 }
 
-fn small_filesystem(inodes: usize) -> Result<OwnedFd, Fault> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(step("make the view"))?;
+fn small_filesystem(directories: usize) -> Result<OwnedFd, Fault> {
     // A page for each directory is more than their names take; the rest is for the filesystem itself.
-    let (size, inodes) = (format!("{}k", 4 * inodes + 16), (inodes + 8).to_string());
-    for (key, value) in [("mode", "0755"), ("size", size.as_str()), ("nr_inodes", inodes.as_str())] {
-        fsconfig_set_string(&context, key, value).map_err(step("size the view"))?;
-    }
-    fsconfig_create(&context).map_err(step("make the view"))?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(step("make the view"))
+    let count = directories as u64;
+    memory::filesystem(4 * count + 16, count + 8, 0o755).map_err(step("make the view"))
 }
 
 fn make_read_only(mount: &OwnedFd) -> Result<(), Fault> {

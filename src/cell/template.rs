@@ -3,14 +3,12 @@
 //! The zygote moves there itself, so that a session's copy of the mount tree is one mount and not the host's hundreds.
 
 use rustix::fs::{CWD, Mode as Bits, OFlags};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, unmount,
-};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags, mount_change, move_mount, unmount};
 use rustix::thread::UnshareFlags;
 
 use super::VIEW;
 use super::error::{Context, Error};
+use super::memory;
 use crate::sys::{self, MountAttr};
 
 /// Moves this process, which must have a single thread, into the template.
@@ -18,12 +16,7 @@ pub(super) fn enter() -> Result<(), Error> {
     let apart = UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
     sys::unshare(apart).step("make the template's namespaces")?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).step("make all mounts private")?;
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).step("make the empty root")?;
-    for (key, value) in [("mode", "0755"), ("size", "4k"), ("nr_inodes", "4")] {
-        fsconfig_set_string(&context, key, value).step("size the empty root")?;
-    }
-    fsconfig_create(&context).step("make the empty root")?;
-    let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).step("make the empty root")?;
+    let root = memory::filesystem(4, 4, 0o755).step("make the empty root")?;
     rustix::fs::mkdirat(&root, VIEW.trim_start_matches('/'), Bits::from_raw_mode(0o555)).step("make the view")?;
     // Any directory will do to hang it on before it becomes the root; every host has this one.
     move_mount(&root, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).step("attach the empty root")?;

@@ -6,23 +6,14 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode as Bits, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
-    move_mount,
-};
+use rustix::mount::{MoveMountFlags, move_mount};
 
 use crate::cell::error::{Context, Error};
+use crate::cell::memory;
 
 /// An empty filesystem in memory of at most so many KiB and files.
 pub(super) fn small_filesystem(kilobytes: u64, files: u64, mode: u32) -> Result<OwnedFd, Error> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).step("make a filesystem in memory")?;
-    let (size, files, mode) = (format!("{kilobytes}k"), files.to_string(), format!("{mode:o}"));
-    for (key, value) in [("size", size.as_str()), ("nr_inodes", files.as_str()), ("mode", mode.as_str())] {
-        fsconfig_set_string(&context, key, value).step("size a filesystem in memory")?;
-    }
-    fsconfig_create(&context).step("make a filesystem in memory")?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).step("make a filesystem in memory")
+    memory::filesystem(kilobytes, files, mode).step("make a filesystem in memory")
 }
 
 /// Attaches a mount onto what has a name beneath a directory.
