@@ -1,0 +1,212 @@
+//! What our side of the SSH library's callbacks keeps, and how channels begin and end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use russh::ChannelId;
+use russh::server::Session;
+use tokio::task::JoinHandle;
+
+use super::wishes::{HandleSink, Wishes};
+use super::{STDERR, SshError};
+use crate::domain::Service;
+use crate::session::Error;
+use crate::session::channels::{Channel, Channels, refusal};
+use crate::session::login::{Access, Client};
+use crate::session::programs::{self, Program};
+use crate::session::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
+use crate::sftp::LinkOrder;
+use crate::wire::{self, Event, Start};
+
+/// Our side of the library's callbacks.
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) channels: Channels,
+    /// Channels that we have closed and still count.
+    finished: Vec<ChannelId>,
+    /// Channels of programs, which their relays close.
+    programs: Vec<ChannelId>,
+    /// What was asked for a program that is not asked for yet.
+    pub(super) wishes: BTreeMap<u32, Wishes>,
+}
+
+/// A channel of the library, as an outlet for answers.
+pub(super) struct ChannelOutlet<'a> {
+    pub(super) id: ChannelId,
+    pub(super) session: &'a mut Session,
+}
+
+impl Outlet for ChannelOutlet<'_> {
+    fn is_behind(&self) -> bool {
+        self.session.has_pending_data(self.id)
+    }
+
+    fn send(&mut self, bytes: Vec<u8>) -> Result<(), SshError> {
+        self.session.data(self.id, bytes)
+    }
+
+    /// The library takes from its queue, which is short, when what it took before has been written.
+    fn send_later(&self, waiting: Waiting) -> JoinHandle<()> {
+        let (id, handle) = (self.id, self.session.handle());
+        tokio::spawn(async move {
+            for answers in waiting {
+                if answers.is_empty() {
+                    // A large file is being copied or read: everything else on the connection comes first.
+                    tokio::task::yield_now().await;
+                } else if handle.data(id, answers).await.is_err() {
+                    return;
+                }
+            }
+        })
+    }
+}
+
+pub(super) fn number(id: ChannelId) -> u32 {
+    id.into()
+}
+
+impl Connection {
+    pub(super) fn new(client: Client) -> Connection {
+        Connection {
+            client,
+            channels: Channels::default(),
+            finished: Vec::new(),
+            programs: Vec::new(),
+            wishes: BTreeMap::new(),
+        }
+    }
+
+    /// Answers a request for a program or a subsystem with a sentence on standard error and exit status 1, which every
+    /// client shows; a bare refusal would be reported as "request failed".
+    pub(super) async fn refuse(&mut self, id: ChannelId, asked: &str, session: &mut Session) -> Result<(), Error> {
+        let sentence = match self.client.access() {
+            Some(Access::Granted(granted)) => refusal(asked, granted.services),
+            Some(Access::Nothing(sentence)) => sentence.clone(),
+            None => return Err(SshError::NotAuthenticated.into()),
+        };
+        self.client.report(Event::Refused { what: asked.to_owned() }).await;
+        session.channel_success(id)?;
+        self.finish(id, session, Some(&sentence), 1)
+    }
+
+    /// Says a last sentence on standard error if there is one, the exit status, and closes.
+    pub(super) fn finish(
+        &mut self,
+        id: ChannelId,
+        session: &mut Session,
+        sentence: Option<&str>,
+        status: u32,
+    ) -> Result<(), Error> {
+        self.channels.set(number(id), Channel::Done);
+        if let Some(sentence) = sentence {
+            session.extended_data(id, STDERR, format!("{sentence}\r\n").into_bytes())?;
+        }
+        session.exit_status_request(id, status)?;
+        session.eof(id)?;
+        session.close(id)?;
+        self.finished.push(id);
+        Ok(())
+    }
+
+    /// Forgets channels that we have closed: the library reports no close that answers ours. It keeps a channel for as
+    /// long as something waits for its window; until then it counts.
+    pub(super) fn forget_finished(&mut self, session: &Session) {
+        let channels = &mut self.channels;
+        let is_over = |id: &mut ChannelId| channels.program(number(*id)).is_none_or(|program| program.is_done());
+        self.finished.extend(self.programs.extract_if(.., is_over));
+        self.finished.retain(|id| {
+            let stays = session.has_pending_data(*id);
+            if !stays {
+                channels.close(number(*id));
+            }
+            stays
+        });
+    }
+
+    pub(super) async fn begin_sftp(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        let granted = match self.client.access() {
+            Some(Access::Granted(granted)) if granted.services.contains(Service::Sftp) => granted,
+            _ => return self.refuse(id, "sftp", session).await,
+        };
+        match self.client.root(granted) {
+            Ok(root) => {
+                let sftp =
+                    SftpChannel::new(root, granted, self.client.umask(), LinkOrder::of_client(session.remote_sshid()));
+                self.channels.set(number(id), Channel::Sftp(Box::new(sftp)));
+                session.channel_success(id)?;
+                self.client.report(Event::SftpOpened).await;
+                Ok(())
+            }
+            Err(error) => {
+                session.channel_success(id)?;
+                self.finish(id, session, Some(error.sentence()), 1)
+            }
+        }
+    }
+
+    pub(super) async fn begin_program(
+        &mut self,
+        id: ChannelId,
+        service: Service,
+        wanted: wire::Program,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        let asked = if service == Service::Shell { "a shell" } else { "running commands" };
+        if !matches!(self.client.access(), Some(Access::Granted(granted)) if granted.services.contains(service)) {
+            return self.refuse(id, asked, session).await;
+        }
+        session.channel_success(id)?;
+        let Wishes { terminal, environment } = self.wishes.remove(&number(id)).unwrap_or_default();
+        let has_terminal = terminal.is_some();
+        let start = Start { program: wanted, terminal, environment };
+        let begun = match self.client.worker().await {
+            Ok(worker) => worker.start(start).await.map(|asked| (worker, asked)).map_err(|e| e.to_string()),
+            Err(sentence) => Err(sentence),
+        };
+        let (worker, asked) = match begun {
+            Ok(begun) => begun,
+            Err(sentence) => return self.finish(id, session, Some(&sentence), 255),
+        };
+        let program = Program {
+            number: asked.number(),
+            worker,
+            input: Arc::default(),
+            window: Arc::default(),
+            is_done: Arc::default(),
+        };
+        program.window.is_now(session.window_size(&id));
+        self.channels.set(number(id), Channel::Program(program.clone()));
+        self.programs.push(id);
+        let sink = HandleSink { id, handle: session.handle() };
+        tokio::spawn(programs::relay(asked, program, has_terminal, sink));
+        Ok(())
+    }
+
+    /// Goes on after the engine of a channel has served, or has stopped.
+    pub(super) async fn after_serving(
+        &mut self,
+        id: ChannelId,
+        served: Result<(), Stopped>,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        match served {
+            Ok(()) if self.channels.sftp(number(id)).is_some_and(|sftp| sftp.is_done()) => {
+                self.report_totals(id).await;
+                self.finish(id, session, None, 0)
+            }
+            Ok(()) => Ok(()),
+            Err(Stopped::Ssh(error)) => Err(error.into()),
+            Err(Stopped::Broken(broken)) => {
+                self.client.report(Event::ProtocolError { what: broken.to_string() }).await;
+                self.finish(id, session, Some(&broken.to_string()), 1)
+            }
+        }
+    }
+
+    pub(super) async fn report_totals(&mut self, id: ChannelId) {
+        if let Some(sftp) = self.channels.sftp(number(id)) {
+            let totals = sftp.totals();
+            self.client.report(Event::SftpClosed { read: totals.read, written: totals.written }).await;
+        }
+    }
+}

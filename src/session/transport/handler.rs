@@ -1,0 +1,235 @@
+//! The callbacks of the SSH library. Every one that wants an answer gets it: the library sends none by itself.
+
+use russh::keys::PublicKeyBase64;
+use russh::keys::ssh_key::{Algorithm, PublicKey};
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{ChannelId, ChannelOpenFailure, Pty, Sig};
+
+use super::connection::{ChannelOutlet, Connection, number};
+use super::wishes::{signal_name, size, terminal};
+use super::{WINDOW, methods};
+use crate::domain::Service;
+use crate::session::Error;
+use crate::session::channels::Channel;
+use crate::wire::{self, ToWorker};
+
+/// Smallest RSA key whose signature is looked at.
+const SMALLEST_RSA: usize = 2048;
+/// The smallest window that the library still opens again.
+const ALMOST_SHUT: u32 = 2;
+
+fn verdict(is_in: bool) -> Auth {
+    if is_in { Auth::Accept } else { rejected() }
+}
+
+/// A refusal after which everything may be tried again. Left to itself the library takes a method away once it has
+/// failed, and a mistyped password could not be typed again.
+fn rejected() -> Auth {
+    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
+}
+
+/// SHA-1 signatures, and RSA keys that can be factored, are refused before anybody is asked.
+fn is_sound(key: &PublicKey, algorithm: &Algorithm) -> bool {
+    match algorithm {
+        Algorithm::Rsa { hash: None } | Algorithm::Dsa => false,
+        Algorithm::Rsa { .. } => key
+            .key_data()
+            .rsa()
+            .is_some_and(|rsa| rsa.n().as_positive_bytes().is_some_and(|n| n.len() * 8 >= SMALLEST_RSA)),
+        _ => true,
+    }
+}
+
+impl server::Handler for Connection {
+    type Error = Error;
+
+    // -- who is there -----------------------------------------------------------------------------------------------
+
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
+        if !is_sound(offer.public_key, offer.algorithm) {
+            return Ok(rejected());
+        }
+        Ok(verdict(self.client.offer(user, &offer.public_key.public_key_bytes()).await?))
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
+        if !is_sound(key.public_key, key.algorithm) {
+            return Ok(rejected());
+        }
+        Ok(verdict(self.client.claim_key(user, &key.public_key.public_key_bytes()).await?))
+    }
+
+    async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Error> {
+        Ok(verdict(self.client.claim_password(user, password).await?))
+    }
+
+    // -- channels ---------------------------------------------------------------------------------------------------
+
+    /// The library's own end of the channel is dropped: data comes by callback and leaves through [`Session`], so no
+    /// queue stands between.
+    async fn channel_open_session(
+        &mut self,
+        channel: russh::Channel<Msg>,
+        reply: ChannelOpenHandle,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        self.forget_finished(session);
+        if self.channels.open(number(channel.id())) {
+            reply.accept().await;
+        } else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+        }
+        Ok(())
+    }
+
+    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
+        match (name, self.channels.is_idle(number(id))) {
+            (_, false) => Ok(session.channel_failure(id)?),
+            ("sftp", true) => self.begin_sftp(id, session).await,
+            (_, true) => self.refuse(id, "this subsystem", session).await,
+        }
+    }
+
+    async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        if !self.channels.is_idle(number(id)) {
+            return Ok(session.channel_failure(id)?);
+        }
+        self.begin_program(id, Service::Shell, wire::Program::Shell, session).await
+    }
+
+    async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
+        if !self.channels.is_idle(number(id)) {
+            return Ok(session.channel_failure(id)?);
+        }
+        self.begin_program(id, Service::Exec, wire::Program::Command(command.to_vec()), session).await
+    }
+
+    /// Granted also where no program will be: the client then shows the sentence that its request for one is answered
+    /// with, and not a complaint about the terminal.
+    async fn pty_request(
+        &mut self,
+        id: ChannelId,
+        term: &str,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        let terminal = terminal(term, size(columns, rows, width, height), modes);
+        self.wishes.entry(number(id)).or_default().terminal = Some(terminal);
+        Ok(session.channel_success(id)?)
+    }
+
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        if !self.wishes.entry(number(id)).or_default().add(name, value) {
+            return Ok(session.channel_failure(id)?);
+        }
+        Ok(session.channel_success(id)?)
+    }
+
+    async fn x11_request(
+        &mut self,
+        id: ChannelId,
+        _single: bool,
+        _protocol: &str,
+        _cookie: &str,
+        _screen: u32,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        Ok(session.channel_failure(id)?)
+    }
+
+    async fn agent_request(&mut self, id: ChannelId, session: &mut Session) -> Result<bool, Error> {
+        session.channel_failure(id)?;
+        Ok(false)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        id: ChannelId,
+        columns: u32,
+        rows: u32,
+        width: u32,
+        height: u32,
+        session: &mut Session,
+    ) -> Result<(), Error> {
+        if let Some(program) = self.channels.program(number(id)) {
+            let size = size(columns, rows, width, height);
+            program.worker.say(ToWorker::Resize { number: program.number, size }).await;
+        }
+        Ok(session.channel_success(id)?)
+    }
+
+    async fn signal(&mut self, id: ChannelId, signal: Sig, _session: &mut Session) -> Result<(), Error> {
+        if let Some(program) = self.channels.program(number(id)) {
+            program.worker.say(ToWorker::Signal { number: program.number, name: signal_name(&signal) }).await;
+        }
+        Ok(())
+    }
+
+    // -- data -------------------------------------------------------------------------------------------------------
+
+    async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Error> {
+        self.client.activity().note();
+        if let Some(program) = self.channels.program(number(id)) {
+            if !program.input.push(data) {
+                return self.finish(id, session, Some("more input than the program can take; it was ended"), 255);
+            }
+            return Ok(());
+        }
+        let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
+        let served = sftp.feed(data, &mut ChannelOutlet { id, session });
+        self.after_serving(id, served, session).await
+    }
+
+    /// The library opens a window again when its data has come, not when it was read, and has one size for the windows of
+    /// all channels. So while the input of one program piles up, all of them are opened by two bytes at a time: the one
+    /// that piles up as good as stands still, keystrokes on another come through, and nothing waits in a callback.
+    fn adjust_window(&mut self, _id: ChannelId, _current: u32) -> u32 {
+        if self.channels.is_any_full() { ALMOST_SHUT } else { WINDOW }
+    }
+
+    async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {
+        if let Some(program) = self.channels.program(number(id)) {
+            program.window.is_now(size);
+            return Ok(());
+        }
+        let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
+        let served = sftp.resume(&mut ChannelOutlet { id, session });
+        self.after_serving(id, served, session).await
+    }
+
+    /// The client has nothing more to ask: what it asked for is answered, and that is all.
+    async fn channel_eof(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        if let Some(program) = self.channels.program(number(id)) {
+            program.input.end();
+            return Ok(());
+        }
+        match self.channels.sftp(number(id)) {
+            Some(sftp) => {
+                sftp.ask_no_more();
+                self.after_serving(id, Ok(()), session).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {
+        self.report_totals(id).await;
+        self.wishes.remove(&number(id));
+        if let Some(Channel::Program(program)) = self.channels.close(number(id)) {
+            program.input.end();
+            program.window.shut();
+            program.worker.say(ToWorker::HangUp { number: program.number }).await;
+        }
+        Ok(())
+    }
+}
