@@ -361,9 +361,9 @@ async fn run(
 ) -> Ended {
     let Streams { input, output, errors } = streams;
     let feeding = tokio::spawn(feed(input, program.input.clone()));
-    let out = drain(&output, &program.window, sink, false);
+    let out = drain(output, &program.window, sink, false);
     let err = async {
-        if let Some(errors) = &errors {
+        if let Some(errors) = errors {
             drain(errors, &program.window, sink, true).await;
         }
     };
@@ -385,8 +385,9 @@ async fn run(
     how.unwrap_or(Ended::Signal { name: "KILL".to_owned(), core: false })
 }
 
-/// Carries a program's output to the channel, until its end.
-async fn drain(from: &AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, is_error: bool) {
+/// Carries a program's output to the channel, until its end or the channel's. It owns the stream: a program that still
+/// writes when the client is gone is to find nobody there (SIGPIPE).
+async fn drain(from: AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, is_error: bool) {
     loop {
         let Ok(mut guard) = from.readable().await else { return };
         let Some(room) = window.take(MOST_AT_ONCE).await else { return };

@@ -203,10 +203,14 @@ impl Worker {
         }
     }
 
-    /// To the process group that the program leads.
+    /// To the process group that the program leads, or to the program alone while it has not made one yet.
     fn signal(&self, session: u64, number: u32, name: &str) {
         let (Some((pid, _)), Some(signal)) = (self.find(session, number), start::signal(name)) else { return };
-        if let Err(errno) = rustix::process::kill_process_group(pid, signal) {
+        let sent = match rustix::process::kill_process_group(pid, signal) {
+            Err(Errno::SRCH) => rustix::process::kill_process(pid, signal),
+            sent => sent,
+        };
+        if let Err(errno) = sent {
             tracing::debug!(%errno, "a program could not be signalled");
         }
     }
