@@ -667,7 +667,9 @@ fn requests_without_end_close_their_channel() {
         let before = node.most_memory();
         let requests: Vec<u8> = (0..1000).flat_map(|id| read_request(id, &handle, 0, LONGEST_READ)).collect();
         for _ in 0..400 {
-            if raw.channel.data_bytes(requests.clone()).await.is_err() {
+            // The client's library does not wake a writer that waits for the window of a channel which is closed.
+            let sent = tokio::time::timeout(Duration::from_secs(5), raw.channel.data_bytes(requests.clone())).await;
+            if !matches!(sent, Ok(Ok(()))) {
                 break;
             }
         }

@@ -62,6 +62,15 @@ impl Channels {
         }
     }
 
+    /// Whether nothing is left to be said on a channel that a task serves.
+    pub(super) fn is_over(&self, id: u32) -> bool {
+        match self.open.get(&id) {
+            Some(Channel::Program(program)) => program.is_done(),
+            Some(Channel::Sftp(sftp)) => sftp.is_closed(),
+            Some(Channel::Idle | Channel::Done) | None => true,
+        }
+    }
+
     /// Whether more input waits for some program than should.
     pub(super) fn is_any_full(&self) -> bool {
         self.open.values().any(|channel| matches!(channel, Channel::Program(program) if program.input.is_full()))

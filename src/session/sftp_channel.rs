@@ -1,7 +1,10 @@
 //! One SFTP channel: the engine, and how much its client can take.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::domain::Umask;
@@ -18,6 +21,11 @@ const MOST_IN_A_TURN: usize = 3 * 1024 * 1024;
 const MOST_PENDING: usize = 2 * 1024 * 1024;
 /// Answers that go out at once where they are made after a turn was full.
 const MOST_LATER: usize = 128 * 1024;
+/// Until so much was read from files, answers leave in pieces of [`PIECE`], of which the SSH library takes a handful
+/// together: its buffer for what is to be written is as large for ever as it had to be once. Most connections never read
+/// more, and weigh little afterwards; for the others large buffers are worth their memory.
+const LITTLE: u64 = 16 * 1024 * 1024;
+const PIECE: usize = 16 * 1024;
 
 /// An engine, and what has left it.
 #[derive(Debug)]
@@ -27,37 +35,109 @@ pub(super) struct SftpChannel {
     pending: usize,
     /// Serves what a turn had no room for; while it does, nobody else serves.
     later: Option<JoinHandle<()>>,
-    /// Nothing more will be asked.
-    asked_all: bool,
 }
 
 #[derive(Debug)]
 struct Served {
     engine: Engine,
     broken: Option<Broken>,
+    /// Nothing more will be asked.
+    asked_all: bool,
+    /// The task that served the last requests has closed the channel.
+    is_closed: bool,
 }
 
-/// The requests that wait, for a task that serves them bit by bit.
+/// What is sent by a task bit by bit: answers that are made, and then those of requests that wait.
 #[derive(Debug)]
 pub(super) struct Waiting {
     served: Arc<Mutex<Served>>,
+    made: Bytes,
+    under_way: Arc<UnderWay>,
 }
 
-impl Iterator for Waiting {
-    type Item = Vec<u8>;
-
+impl Waiting {
     /// The next answers; there may be none while a request takes long. `None` when no whole request waits, or one broke a
-    /// rule.
-    fn next(&mut self) -> Option<Vec<u8>> {
-        let mut served = lock(&self.served);
-        if served.broken.is_some() {
-            return None;
+    /// rule, and all that was given out has been sent: whoever serves next may hand its answers over directly.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        let next = self.answers();
+        if next.is_some() {
+            return next;
         }
-        let mut out = Vec::new();
-        served.engine.work(&mut out);
-        served.broken = served.engine.resume(&mut out, MOST_LATER).err();
-        let goes_on = served.broken.is_none() && served.engine.is_busy();
-        (goes_on || !out.is_empty()).then_some(out)
+        self.under_way.all_sent().await;
+        self.answers()
+    }
+
+    fn answers(&mut self) -> Option<Bytes> {
+        let mut served = lock(&self.served);
+        let (piece, most) = if served.has_read_little() { (PIECE, PIECE) } else { (usize::MAX, MOST_LATER) };
+        if self.made.is_empty() {
+            if served.broken.is_some() {
+                return None;
+            }
+            let mut out = Vec::new();
+            served.engine.work(&mut out);
+            served.broken = served.engine.resume(&mut out, most).err();
+            let goes_on = served.broken.is_none() && served.engine.is_busy();
+            if !goes_on && out.is_empty() {
+                return None;
+            }
+            self.made = out.into();
+        }
+        let bytes = self.made.split_to(piece.min(self.made.len()));
+        Some(if bytes.is_empty() { bytes } else { UnderWay::counted(&self.under_way, bytes) })
+    }
+
+    /// Whether what was sent is the last of the channel, which is to be closed then.
+    pub(super) fn ends_the_channel(&self) -> bool {
+        let mut served = lock(&self.served);
+        served.is_closed = served.asked_all && served.broken.is_none();
+        served.is_closed
+    }
+}
+
+/// How many pieces wait in the SSH library. What is handed over directly would overtake them.
+#[derive(Debug, Default)]
+struct UnderWay {
+    pieces: AtomicUsize,
+    none: Notify,
+}
+
+/// A piece that tells when the library lets go of it, which is when it is sent.
+struct Counted {
+    bytes: Bytes,
+    among: Arc<UnderWay>,
+}
+
+impl UnderWay {
+    fn counted(among: &Arc<UnderWay>, bytes: Bytes) -> Bytes {
+        among.pieces.fetch_add(1, Ordering::Relaxed);
+        Bytes::from_owner(Counted { bytes, among: Arc::clone(among) })
+    }
+
+    async fn all_sent(&self) {
+        while self.pieces.load(Ordering::Relaxed) > 0 {
+            self.none.notified().await;
+        }
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.among.pieces.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.among.none.notify_one();
+        }
+    }
+}
+
+impl Served {
+    fn has_read_little(&self) -> bool {
+        self.engine.totals().read < LITTLE
     }
 }
 
@@ -71,7 +151,7 @@ pub(super) trait Outlet {
     /// Whether bytes handed over before still wait for the client's window or the end of a key exchange.
     fn is_behind(&self) -> bool;
     /// Hands bytes over.
-    fn send(&mut self, bytes: Vec<u8>) -> Result<(), super::transport::SshError>;
+    fn send(&mut self, bytes: Bytes) -> Result<(), super::transport::SshError>;
     /// Has the rest sent by a task, each part when the one before has left the process.
     fn send_later(&self, waiting: Waiting) -> JoinHandle<()>;
 }
@@ -97,8 +177,8 @@ impl SftpChannel {
             start: granted.layout.start.clone().into_bytes(),
             links,
         };
-        let served = Served { engine: Engine::new(root, settings), broken: None };
-        SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None, asked_all: false }
+        let served = Served { engine: Engine::new(root, settings), broken: None, asked_all: false, is_closed: false };
+        SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None }
     }
 
     /// Serves what arrived.
@@ -107,8 +187,13 @@ impl SftpChannel {
         let room = self.room(outlet);
         let fed = lock(&self.served).engine.feed(input, &mut out, room);
         let served = out.len();
-        self.send(out, outlet)?;
-        fed.map_err(Stopped::Broken)?;
+        match fed {
+            Ok(()) => self.hand_over(out, outlet)?,
+            Err(broken) => {
+                self.send(out.into(), outlet)?;
+                return Err(Stopped::Broken(broken));
+            }
+        }
         self.go_on(served, outlet)
     }
 
@@ -127,15 +212,18 @@ impl SftpChannel {
             if room == 0 {
                 break;
             }
-            if served >= MOST_IN_A_TURN || self.is_busy() {
-                self.later = Some(outlet.send_later(Waiting { served: self.served.clone() }));
+            if served >= self.most_in_a_turn() || self.is_busy() {
+                self.send_later(Bytes::new(), outlet);
                 break;
             }
             let mut out = Vec::new();
             let resumed = lock(&self.served).engine.resume(&mut out, room);
             let length = out.len();
-            self.send(out, outlet)?;
-            resumed.map_err(Stopped::Broken)?;
+            if let Err(broken) = resumed {
+                self.send(out.into(), outlet)?;
+                return Err(Stopped::Broken(broken));
+            }
+            self.hand_over(out, outlet)?;
             if length == 0 {
                 break;
             }
@@ -144,16 +232,40 @@ impl SftpChannel {
         Ok(())
     }
 
-    /// Notes that nothing more will be asked.
-    pub(super) fn ask_no_more(&mut self) {
-        self.asked_all = true;
+    /// Hands answers over at once, or what is too much for that to a task.
+    fn hand_over(&mut self, out: Vec<u8>, outlet: &mut impl Outlet) -> Result<(), Stopped> {
+        let mut out = Bytes::from(out);
+        let late = out.split_off(out.len().min(self.most_in_a_turn()));
+        self.send(out, outlet)?;
+        if !late.is_empty() {
+            self.send_later(late, outlet);
+        }
+        Ok(())
     }
 
-    /// Whether everything was asked, and nothing waits for the client's window any more. Half a request does not count,
-    /// nor does what a task has still to serve: nobody would say when that is done.
+    fn send_later(&mut self, made: Bytes, outlet: &impl Outlet) {
+        self.later = Some(outlet.send_later(Waiting { served: self.served.clone(), made, under_way: Arc::default() }));
+    }
+
+    fn most_in_a_turn(&self) -> usize {
+        if lock(&self.served).has_read_little() { 4 * PIECE } else { MOST_IN_A_TURN }
+    }
+
+    /// Notes that nothing more will be asked.
+    pub(super) fn ask_no_more(&mut self) {
+        lock(&self.served).asked_all = true;
+    }
+
+    /// Whether everything was asked and nothing waits for the client's window any more. Half a request does not count.
+    /// While a task serves it is not done; the task closes the channel itself.
     pub(super) fn is_done(&self) -> bool {
-        let waits_for_window = self.pending >= MOST_PENDING && !self.is_served_later();
-        self.asked_all && !(waits_for_window && self.backlog() > 0)
+        let waits_for_window = self.pending >= MOST_PENDING && self.backlog() > 0;
+        lock(&self.served).asked_all && !self.is_served_later() && !waits_for_window
+    }
+
+    /// Whether a task has closed the channel after the last answer.
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.served).is_closed
     }
 
     fn is_served_later(&self) -> bool {
@@ -186,10 +298,11 @@ impl SftpChannel {
         if !outlet.is_behind() {
             self.pending = 0;
         }
-        MOST_PENDING.saturating_sub(self.pending).min(MOST_AT_ONCE)
+        let most = if lock(&self.served).has_read_little() { 4 * PIECE } else { MOST_AT_ONCE };
+        MOST_PENDING.saturating_sub(self.pending).min(most)
     }
 
-    fn send(&mut self, bytes: Vec<u8>, outlet: &mut impl Outlet) -> Result<(), Stopped> {
+    fn send(&mut self, bytes: Bytes, outlet: &mut impl Outlet) -> Result<(), Stopped> {
         if bytes.is_empty() {
             return Ok(());
         }

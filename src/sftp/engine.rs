@@ -15,8 +15,9 @@ use crate::files::{self, Attributes, File, Reason, Root};
 /// Most bytes of requests that wait for their answers to be read. A client that sends requests and reads no answer
 /// reaches it; one that keeps several hundred requests in flight does not.
 const MOST_WAITING: usize = 4 * 1024 * 1024;
-/// What the buffer of waiting requests keeps once it is empty: a packet of the usual 32 KiB fits.
-const KEPT: usize = 64 * 1024;
+/// What the buffer of waiting requests keeps once it is empty: small requests fit. The room for a large one is asked for
+/// at once when its length is known, and is not kept while a client rests.
+const KEPT: usize = 4 * 1024;
 
 /// How a channel is served.
 #[derive(Clone, Debug)]
@@ -244,6 +245,9 @@ impl Engine {
         if self.served > 0 {
             self.waiting.drain(..self.served);
             self.served = 0;
+        }
+        if let (true, Some(length)) = (self.waiting.is_empty(), bytes.first_chunk::<4>()) {
+            self.waiting.reserve_exact(4 + checked_length(*length)?);
         }
         self.waiting.extend_from_slice(bytes);
         Ok(())

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use russh::ChannelId;
 use russh::server::Session;
 use tokio::task::JoinHandle;
@@ -13,10 +14,10 @@ use crate::domain::Service;
 use crate::session::Error;
 use crate::session::channels::{Channel, Channels, refusal};
 use crate::session::login::{Access, Client};
-use crate::session::programs::{self, Program};
+use crate::session::programs::{self, Program, Sink};
 use crate::session::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
 use crate::sftp::LinkOrder;
-use crate::wire::{self, Event, Start};
+use crate::wire::{self, Ended, Event, Start};
 
 /// Our side of the library's callbacks.
 pub(super) struct Connection {
@@ -24,8 +25,8 @@ pub(super) struct Connection {
     pub(super) channels: Channels,
     /// Channels that we have closed and still count.
     finished: Vec<ChannelId>,
-    /// Channels of programs, which their relays close.
-    programs: Vec<ChannelId>,
+    /// Channels that tasks serve, and may close.
+    own_end: Vec<ChannelId>,
     /// What was asked for a program that is not asked for yet.
     pub(super) wishes: BTreeMap<u32, Wishes>,
 }
@@ -41,21 +42,24 @@ impl Outlet for ChannelOutlet<'_> {
         self.session.has_pending_data(self.id)
     }
 
-    fn send(&mut self, bytes: Vec<u8>) -> Result<(), SshError> {
+    fn send(&mut self, bytes: Bytes) -> Result<(), SshError> {
         self.session.data(self.id, bytes)
     }
 
     /// The library takes from its queue, which is short, when what it took before has been written.
-    fn send_later(&self, waiting: Waiting) -> JoinHandle<()> {
+    fn send_later(&self, mut waiting: Waiting) -> JoinHandle<()> {
         let (id, handle) = (self.id, self.session.handle());
         tokio::spawn(async move {
-            for answers in waiting {
+            while let Some(answers) = waiting.next().await {
                 if answers.is_empty() {
                     // A large file is being copied or read: everything else on the connection comes first.
                     tokio::task::yield_now().await;
                 } else if handle.data(id, answers).await.is_err() {
                     return;
                 }
+            }
+            if waiting.ends_the_channel() {
+                HandleSink { id, handle }.finish(Ended::Exit(0)).await;
             }
         })
     }
@@ -71,7 +75,7 @@ impl Connection {
             client,
             channels: Channels::default(),
             finished: Vec::new(),
-            programs: Vec::new(),
+            own_end: Vec::new(),
             wishes: BTreeMap::new(),
         }
     }
@@ -110,10 +114,14 @@ impl Connection {
 
     /// Forgets channels that we have closed: the library reports no close that answers ours. It keeps a channel for as
     /// long as something waits for its window; until then it counts.
-    pub(super) fn forget_finished(&mut self, session: &Session) {
+    pub(super) async fn forget_finished(&mut self, session: &mut Session) {
+        let is_over = |id: &mut ChannelId| self.channels.is_over(number(*id));
+        let over: Vec<ChannelId> = self.own_end.extract_if(.., is_over).collect();
+        for id in &over {
+            self.report_totals(*id).await;
+        }
+        self.finished.extend(over);
         let channels = &mut self.channels;
-        let is_over = |id: &mut ChannelId| channels.program(number(*id)).is_none_or(|program| program.is_done());
-        self.finished.extend(self.programs.extract_if(.., is_over));
         self.finished.retain(|id| {
             let stays = session.has_pending_data(*id);
             if !stays {
@@ -133,6 +141,7 @@ impl Connection {
                 let sftp =
                     SftpChannel::new(root, granted, self.client.umask(), LinkOrder::of_client(session.remote_sshid()));
                 self.channels.set(number(id), Channel::Sftp(Box::new(sftp)));
+                self.own_end.push(id);
                 session.channel_success(id)?;
                 self.client.report(Event::SftpOpened).await;
                 Ok(())
@@ -176,7 +185,7 @@ impl Connection {
         };
         program.window.is_now(session.window_size(&id));
         self.channels.set(number(id), Channel::Program(program.clone()));
-        self.programs.push(id);
+        self.own_end.push(id);
         let sink = HandleSink { id, handle: session.handle() };
         tokio::spawn(programs::relay(asked, program, has_terminal, sink));
         Ok(())

@@ -73,7 +73,7 @@ impl server::Handler for Connection {
         reply: ChannelOpenHandle,
         session: &mut Session,
     ) -> Result<(), Error> {
-        self.forget_finished(session);
+        self.forget_finished(session).await;
         if self.channels.open(number(channel.id())) {
             reply.accept().await;
         } else {
