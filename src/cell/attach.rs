@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::thread::LinkNameSpaceType;
 use serde::{Deserialize, Serialize};
 
+use super::guard::Guard;
 use super::homes;
 use super::idmap;
 use super::plan::{Kind, Plan, Source, Step, Target};
@@ -107,6 +108,8 @@ pub struct Attached {
     pub map: Option<OwnedFd>,
     /// Number of the filesystem that covers what is hidden, if anything is.
     pub cover: Option<u64>,
+    /// Who watches the places of what is nested in a shell cell.
+    pub guard: Option<Guard>,
 }
 
 /// Attaches all grants of `plan` at [`super::VIEW`] in the mount namespace `namespace`, and leaves this process there.
@@ -115,6 +118,8 @@ pub struct Attached {
 pub fn attach(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> Result<Attached, Fault> {
     let home = sources::open_home(plan)?;
     homes::make(plan, &home)?;
+    // Before anything is opened, so that no change goes unseen.
+    let guard = Guard::of(plan, &home)?;
     let fresh = match (plan.cell(), map) {
         (Some(cell), None) => Some(idmap::owner_map(plan.owner(), cell).map_err(|e| {
             let errno = std::error::Error::source(&e).and_then(|s| s.downcast_ref::<Errno>()).copied();
@@ -140,7 +145,7 @@ pub fn attach(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>
         covers.put_away()?;
     }
     let cover = covers.map(|c| c.device()).transpose()?;
-    Ok(Attached { map: fresh, cover })
+    Ok(Attached { map: fresh, cover, guard })
 }
 
 /// One outermost grant is the view; several, or one at its path on the host, lie in directories made for them.

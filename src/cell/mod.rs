@@ -21,6 +21,7 @@
 mod attach;
 mod caps;
 mod error;
+mod guard;
 mod homes;
 mod idmap;
 mod landlock;
@@ -38,6 +39,7 @@ mod zygote;
 pub use attach::{Attached, Fault, attach};
 pub use caps::{keep_for_control, keep_for_monitor};
 pub use error::Error;
+pub use guard::Guard;
 pub use idmap::owner_map;
 pub use landlock::{confine_to_view, landlock_holds};
 pub use newborn::{LINK_FD, Newborn, confine_newborn};

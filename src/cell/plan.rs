@@ -141,6 +141,11 @@ impl Plan {
         self.kind
     }
 
+    /// Whether somebody has to watch its places while programs run in it: what is nested lies on names of the account's.
+    pub fn needs_guard(&self) -> bool {
+        self.kind == Kind::Shell && self.layout.placed.iter().any(|p| p.nested)
+    }
+
     /// A plan for nobody: the directory `granted` in `home`, for the cell that is built at a start to see which layers
     /// hold. The home is the node's own.
     pub fn for_trial(home: HomePath, granted: RelPath, owner: (u32, u32), cell: Option<(u32, u32)>) -> Plan {

@@ -125,14 +125,20 @@ fn serve(link: &Link) -> Result<(), Error> {
         // The next plan is resolved from here. A helper that cannot come back is of no use.
         rustix::thread::move_into_link_name_space(home.as_fd(), Some(LinkNameSpaceType::Mount))
             .map_err(system("come back from a session's mount namespace"))?;
-        let told = match result {
+        let (told, guard) = match result {
             Ok(attached) => {
                 maps.keep(&plan, attached.map);
-                Ok(attached.cover)
+                (Ok(attached.cover), attached.guard)
             }
-            Err(fault) => Err(fault),
+            Err(fault) => (Err(fault), None),
         };
         link.send::<Result<Option<u64>, Fault>>(&told, None)?;
+        if let Some(guard) = guard {
+            // From here this process has one thing to say: that it ends.
+            super::children::call_process(c"enclos-guard");
+            drop((maps, namespace, home));
+            return Ok(guard.stand(link.as_fd())?);
+        }
     }
 }
 

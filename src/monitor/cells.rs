@@ -68,6 +68,8 @@ struct Cell {
     link: Link,
     process: Option<OwnedFd>,
     stage: Stage,
+    /// Who watches the places of its nested grants.
+    guard: Option<Helper>,
     /// When it must be ready.
     deadline: Instant,
     /// Sessions that wait for it.
@@ -186,6 +188,7 @@ impl Node<'_> {
             link: ours,
             process: None,
             stage: Stage::Newborn,
+            guard: None,
             deadline: Instant::now() + PATIENCE,
             waiting: vec![session],
             joined: BTreeSet::new(),
@@ -302,6 +305,11 @@ impl Node<'_> {
 
     pub(super) fn hear_cell_helper(&mut self, number: u32) -> Result<(), Error> {
         let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
+        if cell.guard.is_some() {
+            tracing::info!(account = %cell.plan.account, user = %cell.plan.user, "a nested grant was replaced; its cell ends");
+            return self
+                .end_cell(number, "a directory or file that is granted to you on its own was replaced; try again");
+        }
         let Stage::Attaching(helper) = &cell.stage else { return Ok(()) };
         let result = match helper.result() {
             Err(LinkError::NotReady) => return Ok(()),
@@ -313,7 +321,11 @@ impl Node<'_> {
         };
         let Stage::Attaching(helper) = std::mem::replace(&mut cell.stage, Stage::Beginning) else { return Ok(()) };
         let told = result.map(|_| cell.link.try_send(&WorkerOrder::Attached, None));
-        self.give_back_helper(helper, told.is_ok());
+        if told.is_ok() && cell.plan.plan.needs_guard() {
+            cell.guard = Some(helper);
+        } else {
+            self.give_back_helper(helper, told.is_ok());
+        }
         match told {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => self.end_cell(number, "the server could not start your programs; try again"),
@@ -338,8 +350,12 @@ impl Node<'_> {
         cell.kill();
         let is_unborn = cell.process.is_none();
         let waiting = std::mem::take(&mut cell.waiting);
+        let guard = cell.guard.take();
         if let Stage::Attaching(helper) = std::mem::replace(&mut cell.stage, Stage::Ending) {
             self.give_back_helper(helper, false);
+        }
+        if let Some(guard) = guard {
+            self.give_back_helper(guard, false);
         }
         if is_unborn && let Some(cell) = self.cells.cells.remove(&number) {
             self.poll.forget(&cell.link).map_err(system("stop watching a cell"))?;

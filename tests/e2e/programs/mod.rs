@@ -1,6 +1,7 @@
 //! Programs in shell cells: they behave as with OpenSSH, see the host's programs and the granted directories, and leave
 //! files that are the account's.
 
+mod attacks;
 mod cell;
 mod clients;
 

@@ -1,0 +1,68 @@
+//! Somebody with programs in a cell, and others of the account around them, go for what was not granted.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::{Site, run, told};
+use crate::harness::{Identity, Login, Waiting, finish, wait_until};
+
+as_root_and_rootless!(what_is_replaced_under_a_nested_grant_ends_the_cell);
+
+/// A program that runs until its cell ends; whoever holds it does not know when that is.
+fn stays_until<T>(login: &Login, ends: impl FnOnce() -> T) -> Waiting {
+    let mut staying = run(login, "echo here; exec sleep 1000").stdout(Stdio::piped()).spawn().expect("start");
+    let mut said = [0; 5];
+    std::io::Read::read_exact(staying.stdout.as_mut().expect("piped"), &mut said).expect("it runs");
+    ends();
+    let ended = wait_until(Duration::from_secs(20), || staying.try_wait().expect("our own child").is_some());
+    drop(staying.kill());
+    staying.wait().expect("our own child");
+    ended
+}
+
+/// As an editor saves and as a deploy exchanges, by somebody who is not in the cell.
+fn what_is_replaced_under_a_nested_grant_ends_the_cell(identity: Identity) {
+    let site = Site::new(identity);
+    let write = |path: &str, text: &str| {
+        let path = site.site().join(path);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(path, text).expect("a file");
+        site.node.own(&site.home);
+    };
+    write(".env", "SECRET=1");
+    write("config/app.ini", "key=1");
+    let grants =
+        [("www/site1", "rw"), ("www/site1/.env", "hidden"), ("www/site1/later", "hidden"), ("www/site1/config", "ro")];
+    let part = site.user("part", "exec", &grants);
+    let at = |path: &str| site.site().join(path);
+    let rename = |from: &Path, to: &Path| fs::rename(from, to).expect("renamed");
+    let look = "cat .env later; echo mine > config/app.ini; true";
+    let saves = || {
+        write("new", "SECRET=2");
+        rename(&at("new"), &at(".env"));
+    };
+    let exchanges = || {
+        write("next/app.ini", "key=2");
+        rename(&at("config"), &at("old"));
+        rename(&at("next"), &at("config"));
+    };
+    let comes = || write("later", "SECRET=3");
+    let happenings: [(&str, &dyn Fn()); 3] =
+        [("saved", &saves), ("exchanged", &exchanges), ("written for the first time", &comes)];
+    for (how, happens) in happenings {
+        assert_eq!(stays_until(&part, happens), Waiting::Came, "the cell lives on with what was {how}");
+        assert_eq!(told(&part, look), "", "after something was {how}");
+    }
+    assert_eq!(fs::read_to_string(at("config/app.ini")).expect("a file"), "key=2");
+    // What happens beside them ends nothing.
+    let beside =
+        || (write("config/other", "x"), write("index.html", "y"), finish(&mut run(&part, "touch z; rm z"), ""));
+    let mut staying = run(&part, "exec sleep 1000").spawn().expect("start");
+    assert_eq!(wait_until(Duration::from_secs(20), || told(&part, "pgrep -c sleep; true") == "1\n"), Waiting::Came);
+    beside();
+    assert_eq!(told(&part, "pgrep -c sleep; true"), "1\n");
+    staying.kill().expect("our own child");
+    staying.wait().expect("our own child");
+}
