@@ -75,10 +75,7 @@ pub(super) fn confine_shell(
         rules = allow(rules, abi, path, AccessFs::from_read(abi))?;
     }
     let own = AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
-    // Rights add up: where a drop box is granted, directories that lead there are not listed either.
-    if layout.placed.iter().all(|p| p.grant.mode != Mode::Upload) {
-        rules = allow(rules, abi, "/", AccessFs::ReadDir.into())?;
-    }
+    rules = allow(rules, abi, "/", AccessFs::ReadDir.into())?;
     for path in ["/proc", "/dev", "/tmp", "/var/tmp", "/run", home] {
         rules = allow(rules, abi, path, own)?;
     }

@@ -116,12 +116,16 @@ impl Plan {
     /// Plans the shell cell of a principal; `uid` is the id that its programs have. Paths in it are the host's.
     pub fn for_shell(principal: &Principal, privilege: Privilege, uid: u32) -> Result<Plan, Unserved> {
         let files = Plan::for_session(principal, privilege, uid)?;
-        let layout = Layout::of(View::Host, principal.home(), &without_homes(principal.grants()))?;
         let user = principal.user().as_str();
         let source = format!("{HOMES}/home/{user}").parse().map_err(|_| Unserved::UserHome)?;
         // Where the account's own home has this path, the user's goes beside it.
         let is_taken = principal.home().components().take(2).eq(["home", user]);
         let at = format!("home/{user}{}", if is_taken { ".enclos" } else { "" });
+        let grants = without_homes(&without_drop_boxes(principal.grants()));
+        let layout = match Layout::of(View::Host, principal.home(), &grants) {
+            Err(Unplaced::NoGrant) => Layout { placed: Vec::new(), start: format!("/{at}") },
+            layout => layout?,
+        };
         Ok(Plan { layout, kind: Kind::Shell, user_home: Some(UserHome { source, at }), ..files })
     }
 
@@ -223,6 +227,12 @@ fn without_homes(grants: &[Grant]) -> Vec<Grant> {
         grants.push(Grant { id: GrantId(0), path: homes, mode: Mode::Hidden, no_exec: false });
     }
     grants
+}
+
+/// That nothing of others in a drop box is seen, replaced or removed is kept by the session that writes into it. No right
+/// of the kernel's says so, and programs have nobody else over them: a cell shows no drop box.
+fn without_drop_boxes(grants: &[Grant]) -> Vec<Grant> {
+    grants.iter().filter(|g| g.mode != Mode::Upload).cloned().collect()
 }
 
 #[cfg(test)]

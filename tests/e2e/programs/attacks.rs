@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Site, run, told};
 use crate::harness::{Identity, Login, Waiting, finish, wait_until};
 
-as_root_and_rootless!(what_is_replaced_under_a_nested_grant_ends_the_cell);
+as_root_and_rootless!(what_is_replaced_under_a_nested_grant_ends_the_cell, programs_see_no_drop_box);
 
 /// A program that runs until its cell ends; whoever holds it does not know when that is.
 fn stays_until<T>(login: &Login, ends: impl FnOnce() -> T) -> Waiting {
@@ -65,4 +65,25 @@ fn what_is_replaced_under_a_nested_grant_ends_the_cell(identity: Identity) {
     assert_eq!(told(&part, "pgrep -c sleep; true"), "1\n");
     staying.kill().expect("our own child");
     staying.wait().expect("our own child");
+}
+
+/// Nobody lists or reads it, and what others put there stays: rights that the kernel has for no program.
+fn programs_see_no_drop_box(identity: Identity) {
+    let site = Site::new(identity);
+    let inbox = site.home.join("in");
+    fs::create_dir_all(inbox.join("public")).expect("a directory");
+    fs::write(inbox.join("other.txt"), "somebody else's").expect("a file");
+    site.node.own(&site.home);
+    let only = site.user("only", "sftp,exec", &[("in", "upload")]);
+    let both = site.user("both", "exec", &[("in", "upload"), ("in/public", "ro"), ("www/site1", "rw")]);
+    for login in [&only, &both] {
+        for attempt in ["stat", "cat", "rm", "ls -d", "chmod 0"] {
+            let ended = finish(&mut run(login, &format!("{attempt} {}/other.txt", inbox.display())), "");
+            assert!(!ended.status.success() && ended.stdout.is_empty(), "{}: {attempt}: {ended:?}", login.user);
+        }
+        finish(&mut run(login, &format!("cd {} && echo mine > other.txt", inbox.display())), "");
+    }
+    assert_eq!(fs::read_to_string(inbox.join("other.txt")).expect("a file"), "somebody else's");
+    assert_eq!(told(&only, "pwd"), "/home/only\n");
+    assert_eq!(told(&both, &format!("ls {}", inbox.display())), "public\n");
 }
