@@ -271,6 +271,12 @@ impl Node<'_> {
             (FromCell::Built, Some(namespace), Stage::Newborn) => self.attach_in_cell(number, &namespace),
             (FromCell::Ready, None, Stage::Beginning) => {
                 cell.stage = Stage::Ready;
+                // The user's programs can make the worker say what they like, and send any descriptor. Nothing that it
+                // could say is of use, so nothing is heard; its end is seen by its process.
+                if cell.link.deafen().is_err() {
+                    return self.end_cell(number, "your programs were ended");
+                }
+                self.poll.forget(&cell.link).map_err(system("stop hearing a cell"))?;
                 for session in std::mem::take(&mut cell.waiting) {
                     self.join(number, session)?;
                 }

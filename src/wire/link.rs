@@ -107,6 +107,11 @@ impl Link {
         self.receive(RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
     }
 
+    /// Hears nothing more: what the peer sends from now on is refused to it. Our own messages still go.
+    pub fn deafen(&self) -> Result<(), LinkError> {
+        Ok(rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Read)?)
+    }
+
     /// Sends one message with several descriptors, or says `NotReady`.
     pub fn try_send_with<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> Result<(), LinkError> {
         self.transmit(message, fds, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
@@ -117,18 +122,24 @@ impl Link {
         if bytes.len() > Self::LONGEST {
             return Err(LinkError::Long);
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-            return Err(LinkError::Malformed);
-        }
-        let sent = rustix::io::retry_on_intr(|| {
-            rustix::net::sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut ancillary, flags)
+        let sent = rustix::io::retry_on_intr(|| match fds {
+            // A session may call nothing that takes descriptors along.
+            [] => rustix::net::send(&self.socket, &bytes, flags),
+            fds => self.send_with(&bytes, fds, flags),
         });
         // A password may have been among them.
         bytes.zeroize();
         sent?;
         Ok(())
+    }
+
+    fn send_with(&self, bytes: &[u8], fds: &[BorrowedFd<'_>], flags: SendFlags) -> Result<usize, Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(Errno::INVAL);
+        }
+        rustix::net::sendmsg(&self.socket, &[IoSlice::new(bytes)], &mut ancillary, flags)
     }
 
     fn receive<M: DeserializeOwned>(&self, flags: RecvFlags) -> Result<Received<M>, LinkError> {

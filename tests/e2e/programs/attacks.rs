@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{Site, run, told};
-use crate::harness::{Identity, Login, Waiting, finish, wait_until};
+use crate::harness::{Identity, Login, Raw, Waiting, finish, wait_until};
 
-as_root_and_rootless!(what_is_replaced_under_a_nested_grant_ends_the_cell, programs_see_no_drop_box);
+as_root_and_rootless!(
+    what_is_replaced_under_a_nested_grant_ends_the_cell,
+    programs_see_no_drop_box,
+    a_captured_worker_is_not_heard
+);
 
 /// A program that runs until its cell ends; whoever holds it does not know when that is.
 fn stays_until<T>(login: &Login, ends: impl FnOnce() -> T) -> Waiting {
@@ -86,4 +90,52 @@ fn programs_see_no_drop_box(identity: Identity) {
     assert_eq!(fs::read_to_string(inbox.join("other.txt")).expect("a file"), "somebody else's");
     assert_eq!(told(&only, "pwd"), "/home/only\n");
     assert_eq!(told(&both, &format!("ls {}", inbox.display())), "public\n");
+}
+
+/// A program of Python, in the cell.
+fn python(login: &Login, script: &str, arguments: &str) -> String {
+    finish(&mut run(login, &format!("python3 - {arguments}")), script).ok()
+}
+
+const CAPTURED: &str = include_str!("scripts/captured.py");
+
+/// What a script of ours says about `name`.
+fn answer(said: &str, name: &str) -> i64 {
+    let of_name = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    of_name.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("nothing about {name}: {said}"))
+}
+
+/// The worker runs beside the user's programs with the same id, so they can have it say and send what they like.
+fn a_captured_worker_is_not_heard(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let said = python(&dev, CAPTURED, "message 1");
+    assert_eq!(answer(&said, "obeys"), 1);
+    assert!(answer(&said, "eventfd") > 2);
+    let broken_pipe = -32;
+    assert_eq!((answer(&said, "descriptor"), answer(&said, "plain")), (broken_pipe, broken_pipe), "{said}");
+    assert_eq!(told(&dev, "echo goes on"), "goes on\n");
+}
+
+mod as_only_root_can_capture_them {
+    mod as_root {
+        use super::super::*;
+
+        /// A descriptor that takes long to close (a socket that lingers, a large file that was removed) would hold up the monitor,
+        /// and with it everybody.
+        #[test]
+        fn a_captured_session_sends_no_descriptor() {
+            for identity in [Identity::root(), Identity::ordinary()] {
+                let site = Site::new(identity);
+                let raw = Raw::connect(&site.developer());
+                let session = site.node.session_of("dev").pid;
+                let mut python = Command::new("python3");
+                let said = finish(python.args(["-", "message", &session.to_string()]), CAPTURED).ok();
+                assert_eq!(answer(&said, "obeys"), 1, "the first of its own process namespace");
+                assert!(answer(&said, "eventfd") > 2);
+                assert_eq!(answer(&said, "descriptor"), -1, "{said}");
+                drop(raw);
+            }
+        }
+    }
 }

@@ -1,0 +1,88 @@
+"""Captures a process: has it make the attacker's system calls (x86-64, by ptrace).
+
+    captured.py message PID   what the process can send on descriptor 3, its channel to the monitor
+
+Prints one line for each call: a name, and what the kernel answered (negative: an errno).
+"""
+import ctypes
+import os
+import struct
+import sys
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+LIBC.ptrace.restype = ctypes.c_long
+ATTACH, DETACH, SINGLESTEP, GETREGS, SETREGS = 16, 17, 9, 12, 13
+READ, WRITE, GETPID, SENDTO, SENDMSG, EVENTFD2, SOCKETPAIR = 0, 1, 39, 44, 46, 290, 53
+RAX, RCX, RDX, RSI, RDI, ORIG_RAX, RIP, RSP = 10, 11, 12, 13, 14, 15, 16, 19
+ARGUMENTS = [RDI, RSI, RDX, 7, 9, 8]  # r10, r8, r9
+
+
+class Captured:
+    """A process that does as it is told, from its capture to its release."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.ask(ATTACH)
+        os.waitpid(pid, 0x40000000)
+        self.saved = self.registers()
+        self.memory = os.open(f"/proc/{pid}/mem", os.O_RDWR)
+        self.scratch = (self.saved[RSP] - 8192) & ~15
+
+    def ask(self, request, data=None):
+        if LIBC.ptrace(request, self.pid, None, data) < 0:
+            raise OSError(ctypes.get_errno(), f"ptrace {request}: {os.strerror(ctypes.get_errno())}")
+
+    def registers(self):
+        values = (ctypes.c_ulong * 27)()
+        self.ask(GETREGS, ctypes.byref(values))
+        return list(values)
+
+    def set(self, values):
+        self.ask(SETREGS, ctypes.byref((ctypes.c_ulong * 27)(*values)))
+
+    def put(self, data, offset=0):
+        os.pwrite(self.memory, data, self.scratch + offset)
+        return self.scratch + offset
+
+    def call(self, number, *arguments):
+        values = list(self.saved)
+        # It was stopped in a system call, so the instruction for one lies just before.
+        values[RIP], values[RAX], values[ORIG_RAX], values[RSP] = self.saved[RIP] - 2, number, 2**64 - 1, self.scratch - 4096
+        for place, argument in zip(ARGUMENTS, arguments):
+            values[place] = argument % 2**64
+        self.set(values)
+        self.ask(SINGLESTEP)
+        os.waitpid(self.pid, 0x40000000)
+        answer = self.registers()[RAX]
+        return answer - 2**64 if answer >= 2**63 else answer
+
+    def release(self):
+        self.set(self.saved)
+        os.close(self.memory)
+        self.ask(DETACH)
+
+    def send(self, channel, text, descriptors):
+        """`sendmsg` with descriptors beside the text."""
+        text_at = self.put(text, 1024)
+        part = self.put(struct.pack("QQ", text_at, len(text)), 512)
+        length = 16 + 4 * len(descriptors)
+        beside = self.put(struct.pack("QII", length, 1, 1) + struct.pack(f"{len(descriptors)}i", *descriptors), 2048)
+        header = self.put(struct.pack("QIIQQQQiI", 0, 0, 0, part, 1, beside, (length + 7) & ~7, 0, 0))
+        return self.call(SENDMSG, channel, header, 0x4040)  # MSG_NOSIGNAL | MSG_DONTWAIT
+
+
+def message(pid):
+    captured = Captured(pid)
+    try:
+        print("obeys", captured.call(GETPID))
+        eventfd = captured.call(EVENTFD2, 0, 0)
+        print("eventfd", eventfd)
+        print("descriptor", captured.send(3, b"\xff", [eventfd]))
+        print("plain", captured.call(SENDTO, 3, captured.put(b"\xff"), 1 if pid == 1 else 0, 0x4040, 0, 0))
+    finally:
+        captured.release()
+
+
+if __name__ == "__main__":
+    {"message": message}[sys.argv[1]](int(sys.argv[2]))
