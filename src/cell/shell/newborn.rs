@@ -1,10 +1,12 @@
 //! The birth of a shell cell, up to the program that is its first process.
 
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::fcntl::AtFlags;
-use rustix::fs::{Mode as Bits, OFlags};
+use rustix::fs::{CWD, Mode as Bits, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Resource, Rlimit};
 use seccompiler::BpfProgram;
 
@@ -16,7 +18,7 @@ use crate::cell::error::{Context, Error};
 use crate::cell::newborn::LINK_FD;
 use crate::cell::{Privilege, caps, landlock};
 use crate::domain::Layout;
-use crate::sys::{self, CloneFlags, Forked};
+use crate::sys::{self, CloneFlags, Forked, MountAttr};
 
 /// Every cell gets these for itself.
 const APART: CloneFlags = CloneFlags::MOUNTS
@@ -51,15 +53,17 @@ impl ShellZygote {
         let filters = filters()?;
         let null =
             rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Bits::empty()).step("open /dev/null")?;
+        let closed = matches!(privilege, Privilege::Rootless { .. }).then(|| closed_program(program)).transpose()?;
         // Clear of the numbers that a newborn cell's own descriptors get.
-        let program = rustix::io::fcntl_dupfd_cloexec(program, LINK_FD + 1).step("keep the first program")?;
+        let program = rustix::io::fcntl_dupfd_cloexec(closed.as_ref().unwrap_or(program), LINK_FD + 1)
+            .step("keep the first program")?;
         let contents = template::enter()?;
         caps::keep_for_zygote()?;
         Ok(ShellZygote { privilege, contents, filters, program, null })
     }
 
     /// Forks a cell into its own namespaces.
-    pub fn fork(&self) -> Result<Forked, rustix::io::Errno> {
+    pub fn fork(&self) -> Result<Forked, Errno> {
         sys::fork(APART)
     }
 
@@ -102,8 +106,25 @@ impl ShellZygote {
         let environment: [&CStr; 0] = [];
         let failed = nix::unistd::execveat(&self.program, c"", arguments, &environment, AtFlags::AT_EMPTY_PATH);
         let Err(errno) = failed;
-        Err(rustix::io::Errno::from_raw_os_error(errno as i32)).step("start the cell's first program")
+        Err(Errno::from_raw_os_error(errno as i32)).step("start the cell's first program")
     }
+}
+
+/// The program on a mount on which nothing can be changed. `/proc/1/exe` leads a cell's programs to it, past their root,
+/// and an ordinary user's program mostly belongs to that user, whose id they have: they could take its mode away.
+fn closed_program(program: &OwnedFd) -> Result<OwnedFd, Error> {
+    let path = rustix::fs::readlink(format!("/proc/self/fd/{}", program.as_raw_fd()), Vec::new())
+        .step("find the first program")?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let closed =
+        open_tree(CWD, path, flags).step("find the first program (start the node again if it was replaced)")?;
+    let same = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|s| (s.st_dev, s.st_ino)).step("look at the first program");
+    if same(program)? != same(&closed)? {
+        return Err(Errno::STALE).step("find the first program (it was replaced: start the node again)");
+    }
+    sys::set_mount_attr(&closed, MountAttr { read_only: true, ..MountAttr::default() })
+        .step("close the first program")?;
+    Ok(closed)
 }
 
 fn limit(limits: Limits) -> Result<(), Error> {

@@ -1,17 +1,19 @@
 //! Somebody with programs in a cell, and others of the account around them, go for what was not granted.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{Site, run, told};
-use crate::harness::{Identity, Login, Raw, Waiting, finish, wait_until};
+use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, wait_until};
 
 as_root_and_rootless!(
     what_is_replaced_under_a_nested_grant_ends_the_cell,
     programs_see_no_drop_box,
-    a_captured_worker_is_not_heard
+    a_captured_worker_is_not_heard,
+    the_servers_program_stays_as_it_is,
 );
 
 /// A program that runs until its cell ends; whoever holds it does not know when that is.
@@ -115,6 +117,35 @@ fn a_captured_worker_is_not_heard(identity: Identity) {
     let broken_pipe = -32;
     assert_eq!((answer(&said, "descriptor"), answer(&said, "plain")), (broken_pipe, broken_pipe), "{said}");
     assert_eq!(told(&dev, "echo goes on"), "goes on\n");
+}
+
+/// A link of `/proc` leads programs to it, past their root; an ordinary user's server mostly belongs to that user.
+fn the_servers_program_stays_as_it_is(identity: Identity) {
+    let mut node = Node::prepare(identity);
+    let own = node.dir().join("enclos");
+    fs::copy(identity.enclos(), &own).expect("a copy of the server");
+    let (uid, gid) = identity.account_owner();
+    if identity == Identity::ordinary() {
+        std::os::unix::fs::chown(&own, Some(uid), Some(gid)).expect("give it to the server's user");
+    }
+    node.replace_binary(&own, ("ENCLOS_TEST", "1"));
+    node.serve();
+    let home = node.account("acme");
+    let site = Site { node, home };
+    let dev = site.developer();
+    let before = fs::metadata(&own).expect("the server");
+    for attempt in [
+        "chmod 0000 /proc/1/exe",
+        "touch -c -d 2001-01-01 /proc/1/exe",
+        "python3 -c 'import os; os.setxattr(\"/proc/1/exe\", \"user.mine\", b\"x\")'",
+        "python3 -c 'import os; os.truncate(\"/proc/1/exe\", 0)'",
+        "echo >> /proc/1/exe",
+    ] {
+        let ended = finish(&mut run(&dev, attempt), "");
+        assert!(!ended.status.success(), "{attempt}: {ended:?}");
+    }
+    let after = fs::metadata(&own).expect("the server");
+    assert_eq!((before.mode(), before.mtime(), before.ctime()), (after.mode(), after.mtime(), after.ctime()));
 }
 
 mod as_only_root_can_capture_them {
