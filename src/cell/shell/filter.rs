@@ -2,7 +2,8 @@
 //! only builds or opens other worlds is not, so that a hole in such a call is not ours.
 //!
 //! Two lists: what is answered with `ENOSYS`, so that libraries take their older way, whose arguments a filter can look
-//! at; and what is answered with `EPERM`. A call by another architecture's entry kills.
+//! at, and calls younger than the lists, which nobody has looked at; and what is answered with `EPERM`. A call by another
+//! architecture's entry kills.
 
 use std::collections::BTreeMap;
 
@@ -61,6 +62,7 @@ const REFUSED: &[(&str, &[i64])] = &[
         "files without a path, and watching whole filesystems",
         &[libc::SYS_open_by_handle_at, libc::SYS_name_to_handle_at, libc::SYS_fanotify_init],
     ),
+    ("the project of a file, by which disk quotas count", &[FILE_SETATTR]),
     ("other processes' descriptors", &[libc::SYS_pidfd_getfd, libc::SYS_kcmp]),
     (
         "the machine",
@@ -83,11 +85,15 @@ const REFUSED: &[(&str, &[i64])] = &[
     ),
 ];
 
-/// Younger than libc's list (Linux 5.14, 6.8, 6.15); the same on all architectures.
+/// Younger than libc's list (Linux 5.14, 6.8, 6.15, 6.17); the same on all architectures.
 const QUOTACTL_FD: i64 = 443;
 const STATMOUNT: i64 = 457;
 const LISTMOUNT: i64 = 458;
 const OPEN_TREE_ATTR: i64 = 467;
+const FILE_SETATTR: i64 = 469;
+
+/// The last call that these lists know of (Linux 6.18). Those after it do not exist here: `listns` (6.19) was one.
+const LAST: u32 = 469;
 
 /// Calls of x86-64 that newer architectures replaced.
 #[cfg(target_arch = "x86_64")]
@@ -127,18 +133,34 @@ const SET_ID_OLD: &[(i64, u8, Option<u8>)] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const SET_ID_OLD: &[(i64, u8, Option<u8>)] = &[];
 
-/// Puts characters into the input of a terminal, or of the console (ioctl_tty(2), ioctl_console(2)).
-const TERMINAL_INPUT: [u64; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+/// Requests to a descriptor.
+const REFUSED_IOCTLS: &[(&str, &[u64])] = &[
+    (
+        "characters put into the input of a terminal, or of the console (ioctl_tty(2), ioctl_console(2))",
+        &[libc::TIOCSTI, libc::TIOCLINUX],
+    ),
+    (
+        "other line disciplines, which load drivers for serial networks (CVE-2017-2636, CVE-2023-6546)",
+        &[libc::TIOCSETD],
+    ),
+    ("the project of a file, by which disk quotas count", &[FS_IOC_FSSETXATTR]),
+];
+
+/// `_IOW('X', 32, struct fsxattr)` (linux/fs.h).
+const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+
+/// Leases, which hold up whoever else opens a file: the account's own web server, or who writes what here is read-only.
+/// The second is Linux 6.19's.
+const LEASES: [u64; 2] = [libc::F_SETLEASE.unsigned_abs() as u64, 1040];
 
 /// All filters, in the order in which they are to be loaded.
 pub(super) fn filters() -> Result<Vec<BpfProgram>, Error> {
     let unknown = UNKNOWN.iter().map(|call| (*call, vec![])).collect();
-    let mut all = vec![
+    Ok(vec![
         compile(unknown, SeccompAction::Allow, answer(libc::ENOSYS))?,
         compile(refused()?, SeccompAction::Allow, answer(libc::EPERM))?,
-    ];
-    all.extend(second_numbering());
-    Ok(all)
+        by_number(),
+    ])
 }
 
 fn answer(errno: i32) -> SeccompAction {
@@ -154,9 +176,12 @@ fn refused() -> Result<Rules, Error> {
         let flag = u64::from(flag.unsigned_abs());
         add(&mut rules, libc::SYS_clone, &[(0, SeccompCmpOp::MaskedEq(flag), flag)])?;
     }
-    for request in TERMINAL_INPUT {
+    for request in REFUSED_IOCTLS.iter().flat_map(|(_, requests)| *requests) {
         // Compared as the kernel does, by 32 bits (CVE-2019-10063).
-        add(&mut rules, libc::SYS_ioctl, &[(1, SeccompCmpOp::Eq, request)])?;
+        add(&mut rules, libc::SYS_ioctl, &[(1, SeccompCmpOp::Eq, *request)])?;
+    }
+    for command in LEASES {
+        add(&mut rules, libc::SYS_fcntl, &[(1, SeccompCmpOp::Eq, command)])?;
     }
     for (call, mode, flags) in SET_ID.iter().chain(SET_ID_OLD) {
         refuse_set_id(&mut rules, *call, *mode, *flags)?;
@@ -197,14 +222,36 @@ fn refuse_set_id(rules: &mut Rules, call: i64, mode: u8, flags: Option<u8>) -> R
 }
 
 /// Sockets between processes and over IP are made, and those that ask for the machine's addresses (netlink's route
-/// family: without it `os.networkInterfaces()` of node fails); no others.
+/// family: without it `os.networkInterfaces()` of node fails); no others. Over IP no protocol that loads a driver of its
+/// own (SCTP, DCCP and the like), by its number or by its kind of socket.
 fn refuse_sockets(rules: &mut Rules) -> Result<(), Error> {
-    let family = |number: i32| (0, SeccompCmpOp::Ne, u64::from(number.unsigned_abs()));
-    let allowed = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(family);
-    add(rules, libc::SYS_socket, &allowed)?;
-    let netlink = u64::from(libc::AF_NETLINK.unsigned_abs());
-    add(rules, libc::SYS_socket, &[(0, SeccompCmpOp::Eq, netlink), (2, SeccompCmpOp::Ne, 0)])
+    let is = |argument, number: i32| (argument, SeccompCmpOp::Eq, u64::from(number.unsigned_abs()));
+    let is_not = |argument, number: i32| (argument, SeccompCmpOp::Ne, u64::from(number.unsigned_abs()));
+    let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(|family| is_not(0, family));
+    add(rules, libc::SYS_socket, &families)?;
+    add(rules, libc::SYS_socket, &[is(0, libc::AF_NETLINK), is_not(2, 0)])?;
+    // The kernel makes both before it finds that a family has no pairs.
+    add(rules, libc::SYS_socketpair, &[is_not(0, libc::AF_UNIX)])?;
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut other_protocol = vec![is(0, family)];
+        other_protocol.extend(PROTOCOLS.map(|protocol| is_not(2, protocol)));
+        add(rules, libc::SYS_socket, &other_protocol)?;
+        for kind in 0..=KINDS {
+            if ![libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_RAW].contains(&kind) {
+                let masked = SeccompCmpOp::MaskedEq(u64::from(KINDS.unsigned_abs()));
+                add(rules, libc::SYS_socket, &[is(0, family), (1, masked, u64::from(kind.unsigned_abs()))])?;
+            }
+        }
+    }
+    Ok(())
 }
+
+/// What is spoken over IP: the kind's own protocol, and those that can be named. Raw sockets need a capability.
+const PROTOCOLS: [i32; 6] =
+    [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6, libc::IPPROTO_MPTCP];
+
+/// `SOCK_TYPE_MASK` (linux/net.h): above it are flags.
+const KINDS: i32 = 0xf;
 
 fn add(rules: &mut Rules, call: i64, conditions: &[(u8, SeccompCmpOp, u64)]) -> Result<(), Error> {
     let conditions = conditions
@@ -215,21 +262,23 @@ fn add(rules: &mut Rules, call: i64, conditions: &[(u8, SeccompCmpOp, u64)]) -> 
     Ok(())
 }
 
-/// The kernel of x86-64 knows every call under a second number, which the lists above do not see: such calls kill.
-#[cfg(target_arch = "x86_64")]
-fn second_numbering() -> Option<BpfProgram> {
+/// By number alone: what is younger than the lists does not exist, and on x86-64, whose kernel knows every call under a
+/// second number that the lists do not see, a call by that one kills.
+fn by_number() -> BpfProgram {
     /// `__X32_SYSCALL_BIT` (asm/unistd.h).
-    const FIRST: u32 = 0x4000_0000;
+    const SECOND: u32 = 0x4000_0000;
     let code = |parts: u32| u16::try_from(parts).unwrap_or(u16::MAX);
-    Some(vec![
+    let answer = |k| sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k };
+    let from = |k, jt, jf| sock_filter { code: code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K), jt, jf, k };
+    let second = if cfg!(target_arch = "x86_64") { libc::SECCOMP_RET_KILL_PROCESS } else { libc::SECCOMP_RET_ALLOW };
+    let unknown = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+    vec![
         // The number is the first field of `seccomp_data`.
         sock_filter { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS), jt: 0, jf: 0, k: 0 },
-        sock_filter { code: code(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K), jt: 0, jf: 1, k: FIRST },
-        sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: libc::SECCOMP_RET_KILL_PROCESS },
-        sock_filter { code: code(libc::BPF_RET | libc::BPF_K), jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW },
-    ])
-}
-#[cfg(not(target_arch = "x86_64"))]
-fn second_numbering() -> Option<BpfProgram> {
-    None
+        from(SECOND, 0, 1),
+        answer(second),
+        from(LAST + 1, 0, 1),
+        answer(unknown),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ]
 }
