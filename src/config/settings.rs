@@ -69,6 +69,13 @@ impl Ids {
     pub fn contains(self, id: u32) -> bool {
         id.checked_sub(self.first).is_some_and(|offset| offset < self.count)
     }
+
+    /// Takes the last of them off, at most a quarter of all.
+    pub fn split(self, most: u32) -> (Ids, Ids) {
+        let last = most.min(self.count / 4);
+        let rest = self.count - last;
+        (Ids { count: rest, ..self }, Ids { first: self.first + rest, count: last })
+    }
 }
 
 impl Default for Ids {

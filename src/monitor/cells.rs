@@ -17,6 +17,7 @@ use super::shells::{self, Birth};
 use super::{Error, system};
 use crate::cell::shell::Own;
 use crate::cell::{Fault, Plan};
+use crate::config::Ids;
 use crate::domain::{AccountName, UserName};
 use crate::telemetry::Causes;
 use crate::wire::{FromCell, FromZygote, Link, LinkError, ToSession, WorkerOrder};
@@ -90,8 +91,8 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    pub(super) fn new(first_id: u32, most: u32) -> Cells {
-        Cells { first_id, most, ..Cells::default() }
+    pub(super) fn new(ids: Ids) -> Cells {
+        Cells { first_id: ids.first, most: ids.count, ..Cells::default() }
     }
 
     /// A new number, whose id no live cell has.

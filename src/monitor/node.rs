@@ -71,12 +71,13 @@ impl<'a> Node<'a> {
         listeners: Vec<Listener>,
     ) -> Result<Node<'a>, Error> {
         let most = settings.max_connections.saturating_add(settings.spare_sessions).saturating_add(16);
+        let (of_sessions, of_cells) = settings.ids.split(MOST_CELLS);
         let mut node = Node {
             settings,
             privilege,
             poll: Poll::new().map_err(system("make the poll set"))?,
-            sessions: Sessions::new(settings.ids, most),
-            cells: Cells::new(settings.ids.first + 1 + u32::try_from(most).unwrap_or(u32::MAX / 2), MOST_CELLS),
+            sessions: Sessions::new(of_sessions, most),
+            cells: Cells::new(of_cells),
             helpers: Helpers::default(),
             tickets: HashMap::new(),
             next_ticket: 1,

@@ -258,7 +258,7 @@ fn state(path: &Value) -> (Vec<u8>, u32, i64, u64, u32) {
     (fs::read(path).expect("a canary"), meta.mode(), meta.mtime_nsec(), meta.nlink(), meta.uid())
 }
 
-mod as_only_root_can_capture_them {
+mod with_root_only {
     mod as_root {
         use super::super::*;
 
@@ -277,6 +277,23 @@ mod as_only_root_can_capture_them {
                 assert_eq!(answer(&said, "descriptor"), -1, "{said}");
                 drop(raw);
             }
+        }
+
+        /// Beyond them are other people's: the next account's, or a user's of the host.
+        #[test]
+        fn cells_have_ids_of_the_node() {
+            let mut node = Node::prepare(Identity::root());
+            node.write_config("uid_first = 300000\nuid_count = 16");
+            node.serve();
+            let home = node.account("acme");
+            let site = Site { node, home };
+            let dev = site.developer();
+            let raw = Raw::connect(&dev);
+            let session = site.node.session_of("dev").uid;
+            let cell: u32 = told(&dev, "id -u").trim().parse().expect("a number");
+            assert!((300_000..300_016).contains(&session) && (300_000..300_016).contains(&cell), "{session} {cell}");
+            assert_ne!(session, cell);
+            drop(raw);
         }
     }
 }
