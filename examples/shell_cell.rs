@@ -26,7 +26,7 @@ fn main() {
             let _ns =
                 zygote.enter(&own).map_err(|e| format!("{e} {:?}", std::error::Error::source(&e))).expect("enter");
             eprintln!("ready after {:?}", start.elapsed());
-            let layout = Layout { placed: vec![], start: "/".into() };
+            let layout = Layout { placed: vec![], start: "/".into(), home: "/".into() };
             let link: OwnedFd = std::io::stdout().try_clone_to_owned();
             let text = std::ffi::CString::new(format!("exec >&3 2>&3; {text}")).expect("text");
             let error = zygote

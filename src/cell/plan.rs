@@ -22,13 +22,29 @@ pub struct Plan {
 /// What the node keeps in an account, below its home.
 const HOMES: &str = ".enclos";
 
-/// A user's own directory in a shell cell.
+/// A user's own directory: home of its programs, and seen by its file transfers at the same path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserHome {
     /// Below the account's home.
     pub source: RelPath,
     /// Its path in the cell, without a leading `/`.
     pub at: String,
+}
+
+impl UserHome {
+    fn of(principal: &Principal) -> Result<UserHome, Unserved> {
+        let user = principal.user().as_str();
+        let source = format!("{HOMES}/home/{user}").parse().map_err(|_| Unserved::UserHome)?;
+        // Where the account's own home has this path, the user's goes beside it.
+        let is_taken = principal.home().components().take(2).eq(["home", user]);
+        Ok(UserHome { source, at: format!("home/{user}{}", if is_taken { ".enclos" } else { "" }) })
+    }
+
+    /// In a view it is one more directory that may be written.
+    fn placed(&self) -> Placed {
+        let grant = Grant { id: GrantId(0), path: self.source.clone(), mode: Mode::Rw, no_exec: false };
+        Placed { grant, at: self.at.clone(), nested: false }
+    }
 }
 
 /// Which world the grants are attached in.
@@ -109,24 +125,28 @@ impl Plan {
             Privilege::Rootless { uid, gid } if owner == (uid, gid) => None,
             Privilege::Rootless { .. } => return Err(Unserved::ForeignOwner),
         };
-        let layout = Layout::of(principal.view(), principal.home(), &without_homes(principal.grants()))?;
-        Ok(Plan { home: principal.home().clone(), owner, cell, layout, kind: Kind::Files, user_home: None })
+        let mut layout = Layout::of(principal.view(), principal.home(), &without_homes(principal.grants()))?;
+        let has_home = principal.services().run_programs() && principal.view() == View::Host;
+        let user_home = has_home.then(|| UserHome::of(principal)).transpose()?;
+        if let Some(home) = &user_home {
+            layout.home = format!("/{}", home.at);
+            layout.placed.push(home.placed());
+        }
+        Ok(Plan { home: principal.home().clone(), owner, cell, layout, kind: Kind::Files, user_home })
     }
 
     /// Plans the shell cell of a principal; `uid` is the id that its programs have. Paths in it are the host's.
     pub fn for_shell(principal: &Principal, privilege: Privilege, uid: u32) -> Result<Plan, Unserved> {
         let files = Plan::for_session(principal, privilege, uid)?;
-        let user = principal.user().as_str();
-        let source = format!("{HOMES}/home/{user}").parse().map_err(|_| Unserved::UserHome)?;
-        // Where the account's own home has this path, the user's goes beside it.
-        let is_taken = principal.home().components().take(2).eq(["home", user]);
-        let at = format!("home/{user}{}", if is_taken { ".enclos" } else { "" });
+        let user_home = UserHome::of(principal)?;
+        let home = format!("/{}", user_home.at);
         let grants = without_homes(&without_drop_boxes(principal.grants()));
-        let layout = match Layout::of(View::Host, principal.home(), &grants) {
-            Err(Unplaced::NoGrant) => Layout { placed: Vec::new(), start: format!("/{at}") },
+        let mut layout = match Layout::of(View::Host, principal.home(), &grants) {
+            Err(Unplaced::NoGrant) => Layout { placed: Vec::new(), start: home.clone(), home: home.clone() },
             layout => layout?,
         };
-        Ok(Plan { layout, kind: Kind::Shell, user_home: Some(UserHome { source, at }), ..files })
+        layout.home = home;
+        Ok(Plan { layout, kind: Kind::Shell, user_home: Some(user_home), ..files })
     }
 
     /// The same plan for another id.
@@ -135,7 +155,7 @@ impl Plan {
         Plan { cell: self.cell.map(|_| (uid, uid)), ..self.clone() }
     }
 
-    /// The user's own directory, in a shell cell.
+    /// The user's own directory: in a shell cell, and in the view of whoever has one.
     pub fn user_home(&self) -> Option<&UserHome> {
         self.user_home.as_ref()
     }
@@ -155,7 +175,14 @@ impl Plan {
     pub fn for_trial(home: HomePath, granted: RelPath, owner: (u32, u32), cell: Option<(u32, u32)>) -> Plan {
         let grant = Grant { id: GrantId(0), path: granted, mode: Mode::Rw, no_exec: true };
         let placed = vec![Placed { grant, at: String::new(), nested: false }];
-        Plan { home, owner, cell, layout: Layout { placed, start: "/".to_owned() }, kind: Kind::Files, user_home: None }
+        Plan {
+            home,
+            owner,
+            cell,
+            layout: Layout { placed, start: "/".to_owned(), home: "/".to_owned() },
+            kind: Kind::Files,
+            user_home: None,
+        }
     }
 
     /// The account's home.
@@ -184,8 +211,10 @@ impl Plan {
         let mut made: BTreeMap<RelPath, (usize, Rights)> = BTreeMap::new();
         for placed in &self.layout.placed {
             let Placed { grant, at, .. } = placed;
-            let around =
-                made.iter().filter(|(p, _)| p.contains(&grant.path)).max_by_key(|(p, _)| p.components().count());
+            let around = made
+                .iter()
+                .filter(|(p, _)| placed.nested && p.contains(&grant.path))
+                .max_by_key(|(p, _)| p.components().count());
             let mut target = Target::View(at.clone());
             if let Some((outer, (step, rights))) = around.map(|(p, made)| (p.clone(), *made)) {
                 let mut inside = step;
@@ -209,7 +238,9 @@ impl Plan {
             steps.push(Step { path: grant.path.clone(), target, source });
             made.insert(grant.path.clone(), (steps.len() - 1, rights));
         }
-        steps.extend(self.user_home.iter().map(|home| Step {
+        // In a session's view it is among the grants.
+        let own = self.user_home.iter().filter(|_| self.kind == Kind::Shell);
+        steps.extend(own.map(|home| Step {
             path: home.source.clone(),
             target: Target::View(home.at.clone()),
             source: Source::Grant(Rights { read_only: false, no_exec: false }),

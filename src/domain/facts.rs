@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, Grant, HomePath, Service, Services, UploadPolicy, UserName, View};
+use super::{AccountName, Grant, HomePath, Services, UploadPolicy, UserName, View};
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -94,8 +94,7 @@ impl UserFacts {
     /// How it sees what it was granted. Unless told otherwise, a user who can run programs sees the paths of the host,
     /// as those programs do.
     pub fn view(&self) -> View {
-        let runs_programs = [Service::Shell, Service::Exec].into_iter().any(|s| self.services.contains(s));
-        self.view.unwrap_or(if runs_programs { View::Host } else { View::Rooted })
+        self.view.unwrap_or(if self.services.run_programs() { View::Host } else { View::Rooted })
     }
 }
 

@@ -108,6 +108,11 @@ impl Services {
         Services(self.0 & other.0)
     }
 
+    /// Whether programs run for who has these services.
+    pub fn run_programs(self) -> bool {
+        [Service::Shell, Service::Exec].into_iter().any(|s| self.contains(s))
+    }
+
     /// The services of the set.
     pub fn iter(self) -> impl Iterator<Item = Service> {
         Service::ALL.into_iter().filter(move |s| self.contains(*s))

@@ -70,6 +70,8 @@ pub struct Layout {
     pub placed: Vec<Placed>,
     /// Where a client starts: an absolute path in the view.
     pub start: String,
+    /// What `~` stands for: an absolute path in the view.
+    pub home: String,
 }
 
 /// Why grants cannot be laid out. The text is for the client and says what to do.
@@ -145,7 +147,8 @@ impl Layout {
         if nested.map(|p| p.at.split('/').count()).sum::<usize>() > Self::MOST_NESTED_COMPONENTS {
             return Err(Unplaced::TooDeep);
         }
-        Ok(Layout { placed, start })
+        let home = start.clone();
+        Ok(Layout { placed, start, home })
     }
 }
 

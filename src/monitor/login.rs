@@ -15,7 +15,7 @@ use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
 use crate::authority::{self, Denial, Principal};
 use crate::cell::{Fault, Plan, Privilege};
-use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Service, Timestamp};
+use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Timestamp};
 use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
 
@@ -212,7 +212,7 @@ impl Node<'_> {
             uploads: principal.uploads().clone(),
             cover,
         };
-        self.go_live(slot, principal, &ToSession::Granted(granted))
+        self.go_live(slot, principal, &ToSession::Granted(Box::new(granted)))
     }
 
     /// Believed, but there is nothing to serve: the client gets the sentence, the log the reason.
@@ -260,8 +260,7 @@ impl Node<'_> {
 
     /// Where this principal's programs would run; the id is chosen when they do.
     fn plan_cell(&self, principal: &Principal) -> Option<Box<CellPlan>> {
-        let runs_programs = [Service::Shell, Service::Exec].iter().any(|s| principal.services().contains(*s));
-        let plan = runs_programs.then(|| Plan::for_shell(principal, self.privilege, 0))?.ok()?;
+        let plan = principal.services().run_programs().then(|| Plan::for_shell(principal, self.privilege, 0))?.ok()?;
         Some(Box::new(CellPlan { account: principal.account().clone(), user: principal.user().clone(), plan }))
     }
 

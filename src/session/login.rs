@@ -21,7 +21,7 @@ const MOST_PROBES: u32 = 64;
 #[derive(Clone, Debug)]
 pub(super) enum Access {
     /// Use what is attached.
-    Granted(Granted),
+    Granted(Box<Granted>),
     /// Nothing: the sentence says why, and is what every request is answered with.
     Nothing(String),
 }
@@ -98,7 +98,7 @@ impl Client {
     }
 
     /// The grants are attached. Before the client hears of it, the process closes itself behind them.
-    fn enter(&mut self, granted: Granted) -> Result<bool, Error> {
+    fn enter(&mut self, granted: Box<Granted>) -> Result<bool, Error> {
         let entries: Vec<_> = granted.layout.placed.iter().map(|p| (p.at.clone(), p.grant.mode)).collect();
         (self.confine)(&entries)?;
         self.access = Some(Access::Granted(granted));

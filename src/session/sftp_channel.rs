@@ -175,6 +175,7 @@ impl SftpChannel {
             own_ids: files::own_ids(),
             umask: granted.uploads.umask.map_or(umask, Umask::bits),
             start: granted.layout.start.clone().into_bytes(),
+            home: granted.layout.home.clone().into_bytes(),
             links,
         };
         let served = Served { engine: Engine::new(root, settings), broken: None, asked_all: false, is_closed: false };

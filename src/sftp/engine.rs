@@ -34,6 +34,8 @@ pub struct Settings {
     pub umask: u32,
     /// Where relative paths begin: an absolute path in the view.
     pub start: Vec<u8>,
+    /// What `~` stands for: an absolute path.
+    pub home: Vec<u8>,
     /// In which order the client sends the two paths of SYMLINK.
     pub links: LinkOrder,
 }

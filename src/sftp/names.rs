@@ -1,5 +1,7 @@
 //! REMOVE, RENAME, READLINK, SYMLINK, REALPATH (sections 6.5, 6.10 and 6.11) and OpenSSH's relatives of them.
 
+use std::borrow::Cow;
+
 use super::answer::{self, put_string, put_u32};
 use super::codes;
 use super::engine::{Engine, LinkOrder, Served};
@@ -61,14 +63,16 @@ impl Engine {
         Ok(())
     }
 
-    /// `expand-path@openssh.com`: as REALPATH, with `~` and `~user` for the start directory; of others' nothing is told.
+    /// `expand-path@openssh.com`: as REALPATH, with `~` and `~user` for the home directory; of others' nothing is told.
     pub(super) fn expand_path(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let path = reader.string()?;
         let path = match path.strip_prefix(b"~") {
-            None => path,
-            Some(rest) => self.after_tilde(rest).ok_or(Failure::OtherHome)?,
+            None => self.in_start(path),
+            Some(rest) => {
+                let below = self.after_tilde(rest).ok_or(Failure::OtherHome)?;
+                Cow::Owned([&self.settings.home, &b"/"[..], below].concat())
+            }
         };
-        let path = self.in_start(path);
         let real = self.root.real_path(&path)?;
         answer_name(id, &real, out);
         Ok(())
@@ -87,7 +91,7 @@ impl Engine {
         if !user.is_empty() && user != self.settings.user.as_bytes() {
             return Err(Failure::OtherHome);
         }
-        answer_name(id, &self.settings.start, out);
+        answer_name(id, &self.settings.home, out);
         Ok(())
     }
 }

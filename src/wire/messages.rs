@@ -78,7 +78,7 @@ pub enum ToSession {
         worth_a_signature: bool,
     },
     /// The claim was believed, and its grants are attached beneath `/view`.
-    Granted(Granted),
+    Granted(Box<Granted>),
     /// It was not. The session is told no more than the client.
     Denied,
     /// The claim was believed, but there is nothing to serve; the sentence is for the client.

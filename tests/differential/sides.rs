@@ -113,6 +113,7 @@ impl Enclos {
             own_ids: (USER, USER),
             umask: 0o022,
             start: b"/".to_vec(),
+            home: b"/".to_vec(),
             links: enclos::sftp::LinkOrder::default(),
         };
         let engine = Engine::new(Root::open(tree).expect("the tree"), settings);

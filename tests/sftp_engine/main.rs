@@ -138,6 +138,7 @@ fn settings() -> Settings {
         own_ids: enclos::files::own_ids(),
         umask: 0o022,
         start: b"/".to_vec(),
+        home: b"/".to_vec(),
         links: enclos::sftp::LinkOrder::default(),
     }
 }

@@ -6,11 +6,12 @@ mod cell;
 mod clients;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{Identity, Login, Node, Waiting, finish, ssh, wait_until};
+use crate::harness::{Identity, Login, Node, Waiting, finish, scp, sftp, ssh, wait_until};
 
 as_root_and_rootless!(
     a_command_speaks_as_over_openssh,
@@ -19,6 +20,7 @@ as_root_and_rootless!(
     the_environment_is_the_users_own,
     one_connection_runs_many_programs,
     what_is_not_open_is_refused_with_a_sentence,
+    files_are_carried_to_where_programs_see_them,
 );
 
 /// An account, and a node that serves it.
@@ -139,6 +141,39 @@ fn what_is_not_open_is_refused_with_a_sentence(identity: Identity) {
     assert_eq!(told(&gone, "echo here"), "here\n");
     fs::remove_dir(site.site().join("gone")).expect("it goes");
     assert!(finish(&mut run(&gone, "id"), "").stderr.contains("does not exist"));
+}
+
+/// A home has one path for programs and for file transfers. (What comes before the server for `~/` alone: OpenSSH's scp takes
+/// it for the directory that a login starts in.)
+fn files_are_carried_to_where_programs_see_them(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let local = site.node.dir().join("tool.sh");
+    fs::write(&local, "echo carried\n").expect("a file");
+    let local = local.display().to_string();
+    // Nothing has run yet: the home is there for file transfers too.
+    finish(&mut scp(&dev, &local, &format!("{}:~dev/tool.sh", dev.at())), "").ok();
+    finish(&mut scp(&dev, &local, &format!("{}:/home/dev/again.sh", dev.at())), "").ok();
+    finish(&mut scp(&dev, &local, &format!("{}:here.sh", dev.at())), "").ok();
+    assert_eq!(
+        told(&dev, "sh ~/tool.sh; sh ~/again.sh; sh here.sh; ls ~"),
+        "carried\n".repeat(3) + "again.sh\ntool.sh\n"
+    );
+    assert!(site.site().join("here.sh").exists(), "relative names begin where programs do");
+    let kept = site.home.join(".enclos/home/dev/tool.sh");
+    assert_eq!(fs::metadata(&kept).expect("on disk").uid(), fs::metadata(&site.home).expect("the home").uid());
+    told(&dev, "echo made > ~/made.txt");
+    let said = finish(sftp(&dev).arg(dev.at()), "get /home/dev/made.txt -\nls -1 /\nls -1 /home\n").ok();
+    for line in ["/home", "/home/dev"] {
+        assert!(said.lines().any(|l| l == line), "{line} in {said}");
+    }
+    let files = site.user("files", "sftp", &[("www/site1", "rw")]);
+    let said = finish(sftp(&files).arg(files.at()), "ls -1 /home\n");
+    assert!(said.stderr.contains("not found"), "who runs no programs has no home: {said:?}");
+    // Another login's home is not in a view of the whole account either.
+    let owner = site.user("owner", "sftp,exec", &[(".", "rw")]);
+    let listed = finish(sftp(&owner).arg(owner.at()), "ls -1 /home\nls -1a .\n").ok();
+    assert!(listed.contains("/home/owner") && !listed.contains("/home/dev") && !listed.contains(".enclos"), "{listed}");
 }
 
 /// More one after another than at a time, some of them cut off while they still print.
