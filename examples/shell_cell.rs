@@ -16,12 +16,13 @@ fn main() {
         shell: "/bin/bash".into(),
         hostname: "cell".into(),
         places: vec!["home/bob".into(), "srv/acme/www".into()],
+        network: enclos::domain::Network::Own,
         scratch: 65536,
     };
     let out = std::fs::File::options().write(true).open("/proc/self/fd/1").ok();
     let text = std::env::args().nth(1).unwrap_or("id".into());
     let start = std::time::Instant::now();
-    match zygote.fork().expect("fork") {
+    match zygote.fork(enclos::domain::Network::Own).expect("fork") {
         Forked::Child => {
             let _ns =
                 zygote.enter(&own).map_err(|e| format!("{e} {:?}", std::error::Error::source(&e))).expect("enter");

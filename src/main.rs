@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use enclos::admin::cli::{self, Examination, Next, Start};
 use enclos::config::{self, LogFormat};
+use enclos::domain::ForwardPolicy;
 use enclos::telemetry::{self, Causes, Format};
 use enclos::wire::Link;
 use enclos::worker::User;
@@ -28,7 +29,13 @@ fn worker_of() -> Option<User> {
         return None;
     }
     let [name, home, start, shell] = [arguments.next()?, arguments.next()?, arguments.next()?, arguments.next()?];
-    Some(User { name, home, start, shell })
+    let services = arguments.next()?.parse().ok()?;
+    let forwards = ForwardPolicy {
+        network: arguments.next()?.parse().ok()?,
+        permit_open: arguments.next()?.parse().ok()?,
+        permit_listen: arguments.next()?.parse().ok()?,
+    };
+    Some(User { name, home, start, shell, services, forwards })
 }
 
 fn work(user: User) -> ExitCode {

@@ -5,8 +5,8 @@
 //! From [`Principal`] on, private fields and one constructor make the chain true: rights only shrink along it.
 
 use crate::domain::{
-    AccountFacts, AccountName, AsOf, Facts, Grant, HomePath, KeyFacts, Proof, Services, Shown, Status, UploadPolicy,
-    UserFacts, UserName, View,
+    AccountFacts, AccountName, AsOf, Facts, ForwardPolicy, Grant, HomePath, KeyFacts, Proof, Services, Shown, Status,
+    UploadPolicy, UserFacts, UserName, View,
 };
 
 /// Somebody proven, with what they may reach. Never leaves the monitor.
@@ -63,6 +63,11 @@ impl Principal {
     /// How what is uploaded is written.
     pub fn uploads(&self) -> &UploadPolicy {
         &self.user.uploads
+    }
+
+    /// What may be forwarded, and in which network programs run.
+    pub fn forwards(&self) -> &ForwardPolicy {
+        &self.user.forwards
     }
 
     /// What may be reached; may be empty.
@@ -154,6 +159,7 @@ mod tests {
                 services: Services::NONE.with(Service::Sftp),
                 view: None,
                 uploads: UploadPolicy::default(),
+                forwards: ForwardPolicy::default(),
             },
             grants: vec![Grant {
                 id: GrantId(1),

@@ -11,7 +11,7 @@ use super::landlock::confine_to_directories;
 
 /// The monitor: mounts and namespaces (`SYS_ADMIN`, and `SYS_CHROOT` to enter a mount namespace), ids of children
 /// (`SETUID`, `SETGID`, `SETPCAP`), ending them (`KILL`), and finding grants in closed homes (`DAC_READ_SEARCH`).
-/// `SETFCAP` is what user_namespaces(7) demands of whoever writes a map of owners with root in it; root is in it so that
+/// `NET_ADMIN` is for the shell zygote. `SETFCAP` is what user_namespaces(7) demands of whoever writes a map of owners with root in it; root is in it so that
 /// a user can still remove what root has left in a granted directory.
 const MONITOR: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::SYS_CHROOT)
@@ -20,11 +20,16 @@ const MONITOR: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::SETPCAP)
     .union(CapabilitySet::SETFCAP)
     .union(CapabilitySet::KILL)
+    .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::DAC_READ_SEARCH);
 
 /// A zygote: namespaces and ids of the sessions it forks.
 const ZYGOTE: CapabilitySet =
     CapabilitySet::SYS_ADMIN.union(CapabilitySet::SETUID).union(CapabilitySet::SETGID).union(CapabilitySet::SETPCAP);
+
+/// The zygote of shell cells: it also brings up what is localhost in the networks that it makes. A cell gives this up,
+/// with all else, before anything of its user's runs.
+const SHELL_ZYGOTE: CapabilitySet = ZYGOTE.union(CapabilitySet::NET_ADMIN);
 
 /// Limits this process to the monitor's capabilities, and it and all it forks to what it has: nothing that any of them
 /// executes could gain more.
@@ -36,6 +41,11 @@ pub fn keep_for_monitor() -> Result<(), Error> {
 /// Limits this process to the zygote's capabilities.
 pub(super) fn keep_for_zygote() -> Result<(), Error> {
     keep(ZYGOTE)
+}
+
+/// Limits this process to the capabilities of the shell zygote.
+pub(super) fn keep_for_shell_zygote() -> Result<(), Error> {
+    keep(SHELL_ZYGOTE)
 }
 
 /// Makes this process an ordinary one with the given ids, no group and no capability, that can open nothing of the host

@@ -14,7 +14,7 @@ use ::landlock::{
 
 use super::error::Context;
 use super::{Error, VIEW};
-use crate::domain::{Layout, Mode};
+use crate::domain::{Layout, Mode, Network};
 use crate::sys;
 use rustix::fs::FileType;
 
@@ -59,8 +59,16 @@ pub(super) fn confine_shell(
     programs: impl Iterator<Item = String>,
     home: &str,
     layout: &Layout,
+    network: Network,
 ) -> Result<(), Error> {
-    let Some(abi) = abi() else { return Ok(()) };
+    let abi = abi();
+    // Abstract sockets belong to a network: one that is shared needs another border between the cells and the host.
+    if network == Network::Host && abi.is_none_or(|abi| abi < ABI::V6) {
+        return Err(Error::Prepare(
+            "the host's network can be shared with Landlock of ABI 6 only (Linux 6.12)".to_owned(),
+        ));
+    }
+    let Some(abi) = abi else { return Ok(()) };
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(abi))

@@ -18,8 +18,8 @@ use super::passwords::PasswordError;
 use super::store::{Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, HomePath, Mode, RelPath, Secret, Services, Status, UploadChange, UserFacts, UserName,
-    View,
+    AccountFacts, AccountName, ForwardChange, HomePath, Mode, RelPath, Secret, Services, Status, UploadChange,
+    UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -27,27 +27,89 @@ use crate::domain::{
 #[serde(tag = "operation", rename_all = "kebab-case")]
 #[expect(missing_docs, reason = "names and fields are those of the commands")]
 pub enum Operation {
-    AccountAdd { name: AccountName, uid: u32, gid: u32, home: HomePath },
+    AccountAdd {
+        name: AccountName,
+        uid: u32,
+        gid: u32,
+        home: HomePath,
+    },
     AccountList,
-    AccountShow { name: AccountName },
-    AccountSetStatus { name: AccountName, status: Status },
-    AccountRemove { name: AccountName, with_users: bool },
-    UserAdd { name: UserName, account: AccountName, services: Services, view: Option<View>, uploads: UploadChange },
-    UserSetView { name: UserName, view: Option<View> },
-    UserSetUploads { name: UserName, change: UploadChange },
-    UserList { account: Option<AccountName> },
-    UserShow { name: UserName },
-    UserSetStatus { name: UserName, status: Status },
-    UserRemove { name: UserName },
-    GrantAdd { user: UserName, path: RelPath, mode: Mode, no_exec: bool },
-    GrantList { user: Option<UserName> },
-    GrantRemove { user: UserName, path: RelPath },
-    KeyAdd { user: UserName, text: String },
-    KeyList { user: UserName },
-    KeyRemove { user: UserName, key: String },
-    Passwd { user: UserName, password: Option<Secret> },
+    AccountShow {
+        name: AccountName,
+    },
+    AccountSetStatus {
+        name: AccountName,
+        status: Status,
+    },
+    AccountRemove {
+        name: AccountName,
+        with_users: bool,
+    },
+    UserAdd {
+        name: UserName,
+        account: AccountName,
+        services: Services,
+        view: Option<View>,
+        uploads: UploadChange,
+        forwards: ForwardChange,
+    },
+    UserSetView {
+        name: UserName,
+        view: Option<View>,
+    },
+    UserSetUploads {
+        name: UserName,
+        change: UploadChange,
+    },
+    UserSetForwards {
+        name: UserName,
+        change: ForwardChange,
+    },
+    UserList {
+        account: Option<AccountName>,
+    },
+    UserShow {
+        name: UserName,
+    },
+    UserSetStatus {
+        name: UserName,
+        status: Status,
+    },
+    UserRemove {
+        name: UserName,
+    },
+    GrantAdd {
+        user: UserName,
+        path: RelPath,
+        mode: Mode,
+        no_exec: bool,
+    },
+    GrantList {
+        user: Option<UserName>,
+    },
+    GrantRemove {
+        user: UserName,
+        path: RelPath,
+    },
+    KeyAdd {
+        user: UserName,
+        text: String,
+    },
+    KeyList {
+        user: UserName,
+    },
+    KeyRemove {
+        user: UserName,
+        key: String,
+    },
+    Passwd {
+        user: UserName,
+        password: Option<Secret>,
+    },
     SessionList,
-    SessionKill { conn: u64 },
+    SessionKill {
+        conn: u64,
+    },
 }
 
 /// Why an operation was not done. The text says what to do.
@@ -161,10 +223,11 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::AccountShow { name } => accounts::show(store, &name).await,
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
         Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
-        Operation::UserAdd { name, account, services, view, uploads } => {
-            users::add(store, name, account, services, view, uploads).await
+        Operation::UserAdd { name, account, services, view, uploads, forwards } => {
+            users::add(store, name, account, services, view, uploads, forwards).await
         }
         Operation::UserSetUploads { name, change } => users::set_uploads(store, name, change).await,
+        Operation::UserSetForwards { name, change } => users::set_forwards(store, name, change).await,
         Operation::UserSetView { name, view } => users::set_view(store, name, view).await,
         Operation::UserList { account } => users::list(store, account).await,
         Operation::UserShow { name } => users::show(store, &name).await,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AccountName, HomePath, KeyId, Mode, RelPath, Services, Status, UploadPolicy, UserName, View};
+use crate::domain::{
+    AccountName, ForwardPolicy, HomePath, KeyId, Mode, RelPath, Services, Status, UploadPolicy, UserName, View,
+};
 
 /// The result of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +64,8 @@ pub struct UserView {
     pub view: View,
     /// How what it uploads is written.
     pub uploads: UploadPolicy,
+    /// What it may forward, and in which network.
+    pub forwards: ForwardPolicy,
     /// What it may reach.
     pub grants: Vec<GrantView>,
     /// How many keys it has.

@@ -64,7 +64,7 @@ impl Control {
     async fn hear(self: Arc<Self>, message: ToControl) {
         let told = match message {
             ToControl::Ask { ticket, question } => self.answer(ticket, question).await,
-            ToControl::Opened(record) => self.opened(record).await,
+            ToControl::Opened(record) => self.opened(*record).await,
             ToControl::Closed { conn } => {
                 self.sessions().closed(conn);
                 Ok(())
@@ -149,7 +149,8 @@ impl Control {
             && has_credential
             && known.account.name == record.account
             && !narrows(&record.grants, &known.grants)
-            && !record.uploads.is_narrowed_by(&known.user.uploads))
+            && !record.uploads.is_narrowed_by(&known.user.uploads)
+            && !record.forwards.is_narrowed_by(&known.user.forwards))
     }
 
     /// Tells the monitor to end sessions.

@@ -98,6 +98,7 @@ mod tests {
             user: user.parse().expect("a name"),
             grants: Vec::new(),
             uploads: crate::domain::UploadPolicy::default(),
+            forwards: crate::domain::ForwardPolicy::default(),
             peer: "127.0.0.1:1".parse().expect("an address"),
             key: None,
             fingerprint: key.map(str::to_owned),

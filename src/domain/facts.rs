@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, Grant, HomePath, Services, UploadPolicy, UserName, View};
+use super::{AccountName, ForwardPolicy, Grant, HomePath, Services, UploadPolicy, UserName, View};
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -88,6 +88,8 @@ pub struct UserFacts {
     pub view: Option<View>,
     /// How what it uploads is written.
     pub uploads: UploadPolicy,
+    /// What it may forward, and in which network.
+    pub forwards: ForwardPolicy,
 }
 
 impl UserFacts {

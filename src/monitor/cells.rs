@@ -18,7 +18,7 @@ use super::{Error, system};
 use crate::cell::shell::Own;
 use crate::cell::{Fault, Plan};
 use crate::config::Ids;
-use crate::domain::{AccountName, UserName};
+use crate::domain::{AccountName, ForwardPolicy, Services, UserName};
 use crate::telemetry::Causes;
 use crate::wire::{FromCell, FromZygote, Link, LinkError, ToSession, WorkerOrder};
 
@@ -34,6 +34,8 @@ pub(super) struct CellPlan {
     pub(super) account: AccountName,
     pub(super) user: UserName,
     pub(super) plan: Plan,
+    pub(super) services: Services,
+    pub(super) forwards: ForwardPolicy,
 }
 
 impl CellPlan {
@@ -42,6 +44,7 @@ impl CellPlan {
         (&self.account, &self.user) == (&other.account, &other.user)
             && self.plan.layout() == other.plan.layout()
             && (self.plan.home(), self.plan.owner()) == (other.plan.home(), other.plan.owner())
+            && (self.services, &self.forwards) == (other.services, &other.forwards)
     }
 }
 
@@ -178,7 +181,14 @@ impl Node<'_> {
         let uid = self.cells.id(number);
         let plan = CellPlan { plan: plan.plan.with_ids(uid), ..plan };
         let (ours, theirs) = Link::pair()?;
-        let birth = Birth { slot: number, generation: 0, own: own(&plan), layout: plan.plan.layout().clone() };
+        let birth = Birth {
+            slot: number,
+            generation: 0,
+            own: own(&plan),
+            layout: plan.plan.layout().clone(),
+            services: plan.services,
+            forwards: plan.forwards.clone(),
+        };
         let asked = self.cells.zygote.as_ref().map(|z| z.link.try_send(&birth, Some(theirs.as_fd())));
         if !matches!(asked, Some(Ok(()))) {
             return self.no_cell(session, "the server is overloaded; try again later");
@@ -418,6 +428,7 @@ fn own(plan: &CellPlan) -> Own {
         home,
         shell: "/bin/bash".to_owned(),
         hostname: "cell".to_owned(),
+        network: plan.forwards.network,
         scratch: SCRATCH,
         user,
     }

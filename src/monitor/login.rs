@@ -15,9 +15,12 @@ use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
 use crate::authority::{self, Denial, Principal};
 use crate::cell::{Fault, Plan, Privilege};
-use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Timestamp};
+use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
+
+/// Services that are served from a shell cell.
+const IN_A_CELL: [Service; 4] = [Service::Shell, Service::Exec, Service::ForwardLocal, Service::ForwardRemote];
 
 impl Node<'_> {
     /// A captured caller learns here which keys are some user's, which an honest client may ask as well.
@@ -210,6 +213,7 @@ impl Node<'_> {
             home: plan.home().clone(),
             layout: plan.layout().clone(),
             uploads: principal.uploads().clone(),
+            forwards: principal.forwards().clone(),
             cover,
         };
         self.go_live(slot, principal, &ToSession::Granted(Box::new(granted)))
@@ -236,6 +240,7 @@ impl Node<'_> {
             user: principal.user().clone(),
             grants: principal.grants().to_vec(),
             uploads: principal.uploads().clone(),
+            forwards: principal.forwards().clone(),
             peer: peer.address,
             key: session.key.take(),
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),
@@ -254,14 +259,21 @@ impl Node<'_> {
         let cell = self.plan_cell(principal);
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         session.phase = Phase::Live { record: record.clone(), cell };
-        self.tell_control(ToControl::Opened(record));
+        self.tell_control(ToControl::Opened(Box::new(record)));
         self.tell_session(slot, told)
     }
 
     /// Where this principal's programs would run; the id is chosen when they do.
     fn plan_cell(&self, principal: &Principal) -> Option<Box<CellPlan>> {
-        let plan = principal.services().run_programs().then(|| Plan::for_shell(principal, self.privilege, 0))?.ok()?;
-        Some(Box::new(CellPlan { account: principal.account().clone(), user: principal.user().clone(), plan }))
+        let needs_cell = IN_A_CELL.iter().any(|s| principal.services().contains(*s));
+        let plan = needs_cell.then(|| Plan::for_shell(principal, self.privilege, 0))?.ok()?;
+        Some(Box::new(CellPlan {
+            account: principal.account().clone(),
+            user: principal.user().clone(),
+            plan,
+            services: principal.services(),
+            forwards: principal.forwards().clone(),
+        }))
     }
 
     pub(super) fn tell_session(&mut self, slot: u32, message: &ToSession) -> Result<(), Error> {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, system};
 use crate::cell::Privilege;
 use crate::cell::shell::{Limits, Own, ShellZygote};
-use crate::domain::Layout;
+use crate::domain::{ForwardPolicy, Layout, Services};
 use crate::sys::{self, Forked};
 use crate::telemetry::Causes;
 use crate::wire::{FromCell, FromZygote, Link, LinkError, WorkerOrder};
@@ -35,6 +35,10 @@ pub(super) struct Birth {
     pub(super) own: Own,
     /// The grants that will be attached.
     pub(super) layout: Layout,
+    /// What its worker may do.
+    pub(super) services: Services,
+    /// What its worker may forward.
+    pub(super) forwards: ForwardPolicy,
 }
 
 /// Prepares the template, then forks cells until the monitor is gone.
@@ -52,7 +56,7 @@ pub(super) fn serve(link: &Link, privilege: Privilege) -> Result<(), Error> {
         };
         let channel = asked.fd.ok_or(LinkError::Malformed)?;
         let Birth { slot, generation, .. } = asked.message;
-        match zygote.fork() {
+        match zygote.fork(asked.message.own.network) {
             Ok(Forked::Child) => live(&zygote, &asked.message, channel),
             Ok(Forked::Parent { pid, pidfd }) => {
                 link.send(&FromZygote::Born { slot, generation, pid }, Some(pidfd.as_fd()))?;
@@ -77,7 +81,7 @@ fn live(zygote: &ShellZygote, birth: &Birth, channel: OwnedFd) -> ! {
 }
 
 fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link) -> Result<(), String> {
-    let Birth { own, layout, .. } = birth;
+    let Birth { own, layout, services, forwards, .. } = birth;
     let namespace = zygote.enter(own).map_err(|e| Causes(&e).to_string())?;
     link.send(&FromCell::Built, Some(namespace.as_fd())).map_err(|e| e.to_string())?;
     drop(namespace);
@@ -86,7 +90,17 @@ fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link) -> Result<(), Strin
         return Err("an order that makes no sense".to_owned());
     }
     let text = |text: &str| CString::new(text).map_err(|_| "a name with a NUL".to_owned());
-    let facts = [text(&own.user)?, text(&own.home)?, text(&layout.start)?, text(&own.shell)?];
+    let ForwardPolicy { network, permit_open, permit_listen } = forwards;
+    let facts = [
+        text(&own.user)?,
+        text(&own.home)?,
+        text(&layout.start)?,
+        text(&own.shell)?,
+        text(&services.to_string())?,
+        text(network.as_str())?,
+        text(&permit_open.to_string())?,
+        text(&permit_listen.to_string())?,
+    ];
     let arguments: Vec<&CStr> = std::iter::once(WORKER).chain(facts.iter().map(CString::as_c_str)).collect();
     let channel = link.as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
     match zygote.begin(own, layout, LIMITS, &channel, &arguments) {

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, Grant, HomePath, KeyBlob, Layout, Services, Timestamp,
-    UploadPolicy, UserName,
+    AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, Layout, Services,
+    Timestamp, UploadPolicy, UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -115,6 +115,8 @@ pub struct Granted {
     pub layout: Layout,
     /// How what the client uploads is written.
     pub uploads: UploadPolicy,
+    /// What the client may forward, and in which network; the worker holds to it too.
+    pub forwards: ForwardPolicy,
     /// Number of the filesystem whose files cover what is hidden.
     pub cover: Option<u64>,
 }
@@ -205,7 +207,7 @@ pub enum ToControl {
         question: Question,
     },
     /// A session began; also repeated for all live sessions when control was restarted.
-    Opened(SessionRecord),
+    Opened(Box<SessionRecord>),
     /// A session ended.
     Closed {
         /// Which.
@@ -226,6 +228,8 @@ pub struct SessionRecord {
     pub grants: Vec<Grant>,
     /// How what it uploads is written.
     pub uploads: UploadPolicy,
+    /// What it may forward, and in which network.
+    pub forwards: ForwardPolicy,
     /// The client's address.
     pub peer: SocketAddr,
     /// The proven key; `None` for a password.

@@ -2,6 +2,8 @@
 
 use std::ffi::CString;
 
+use crate::domain::{ForwardPolicy, Services};
+
 /// Programs are looked for here. The directories of the system's own come first: nothing in a grant can take their place.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/games";
 
@@ -16,6 +18,10 @@ pub struct User {
     pub start: String,
     /// An absolute path.
     pub shell: String,
+    /// What it may have done.
+    pub services: Services,
+    /// What it may forward.
+    pub forwards: ForwardPolicy,
 }
 
 impl User {
@@ -44,8 +50,14 @@ mod tests {
 
     #[test]
     fn a_client_adds_and_does_not_replace() {
-        let user =
-            User { name: "bob".into(), home: "/home/bob".into(), start: "/srv".into(), shell: "/bin/bash".into() };
+        let user = User {
+            name: "bob".into(),
+            home: "/home/bob".into(),
+            start: "/srv".into(),
+            shell: "/bin/bash".into(),
+            services: Services::NONE,
+            forwards: ForwardPolicy::default(),
+        };
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let asked =
             [pair("LANG", "C.UTF-8"), pair("PATH", "/tmp"), pair("A=B", "c"), pair("LANG", "x"), pair("N", "a\0b")];

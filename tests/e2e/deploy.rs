@@ -55,6 +55,7 @@ fn the_unit_leaves_the_capabilities_that_the_monitor_keeps() {
         "CAP_SETPCAP",
         "CAP_KILL",
         "CAP_DAC_READ_SEARCH",
+        "CAP_NET_ADMIN",
         "CAP_NET_BIND_SERVICE",
     ] {
         assert!(bounding.contains(needed), "{needed} is missing in {bounding:?}");

@@ -13,6 +13,7 @@ mod confinement;
 mod deploy;
 mod faults;
 mod first_run;
+mod forwards;
 mod login;
 mod programs;
 mod transfer;

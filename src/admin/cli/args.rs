@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::forward_options::ForwardOptions;
 use super::upload_options::UploadOptions;
 use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, UserName, View};
 
@@ -115,11 +116,13 @@ pub(super) enum User {
         view: Option<View>,
         #[command(flatten)]
         uploads: UploadOptions,
+        #[command(flatten)]
+        forwards: ForwardOptions,
     },
     /// Change settings of a user
     ///
-    /// What is not named stays. Sessions see it from the next login on, but for names and sizes that are taken away: those end
-    /// the user's sessions.
+    /// What is not named stays. Sessions see it from the next login on, but for names, sizes, places and networks that are
+    /// taken away: those end the user's sessions.
     Set {
         name: UserName,
         /// How it sees its grants from the next login on: host, rooted, or default (as its services suggest)
@@ -127,6 +130,8 @@ pub(super) enum User {
         view: Option<ViewSetting>,
         #[command(flatten)]
         uploads: UploadOptions,
+        #[command(flatten)]
+        forwards: ForwardOptions,
     },
     /// List users
     List {

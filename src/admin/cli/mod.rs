@@ -3,6 +3,7 @@
 mod accounts;
 mod args;
 mod credentials;
+mod forward_options;
 mod grants;
 mod host_keys;
 mod quickstart;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
 use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};
-use crate::domain::{LayerReport, UploadPolicy};
+use crate::domain::{ForwardPolicy, LayerReport, Permits, UploadPolicy};
 use crate::telemetry::Causes;
 
 /// Prints what an operation came to.
@@ -76,10 +76,11 @@ fn users(list: &[UserView]) -> String {
             if u.password { "yes" } else { "no" }.to_owned(),
             u.view.to_string(),
             uploads(&u.uploads),
+            forwards(&u.forwards),
             grants.join(", "),
         ]
     };
-    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "UPLOADS", "GRANTS"];
+    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "UPLOADS", "NETWORK", "GRANTS"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -91,6 +92,16 @@ fn uploads(policy: &UploadPolicy) -> String {
     said.extend(policy.directory_mode.map(|mode| format!("directories {mode}")));
     said.extend(policy.max_file_size.map(|size| format!("at most {size}")));
     said.extend(policy.deny_names.iter().map(|pattern| format!("not {pattern}")));
+    said.join(", ")
+}
+
+/// The network, and the places that were said.
+fn forwards(policy: &ForwardPolicy) -> String {
+    let mut said = vec![policy.network.to_string()];
+    let places = [("to", &policy.permit_open), ("from", &policy.permit_listen)];
+    said.extend(
+        places.iter().filter(|(_, p)| **p != Permits::default()).map(|(way, places)| format!("{way} {places}")),
+    );
     said.join(", ")
 }
 

@@ -1,18 +1,22 @@
 //! `enclos user …`
 
 use super::args::{User, ViewSetting};
+use super::forward_options::ForwardOptions;
 use super::upload_options::UploadOptions;
 use super::{CommandError, Context, Result};
 use crate::control::Operation;
-use crate::domain::{Status, UploadChange, UserName};
+use crate::domain::{ForwardChange, Status, UploadChange, UserName};
 
 pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
     context.perform(match command {
-        User::Add { name, account, service, view, uploads } => {
+        User::Add { name, account, service, view, uploads, forwards } => {
             let services = service.into_iter().collect();
-            Operation::UserAdd { name, account, services, view, uploads: change(uploads)? }
+            let (uploads, forwards) = (change(uploads)?, forward_change(forwards)?);
+            Operation::UserAdd { name, account, services, view, uploads, forwards }
         }
-        User::Set { name, view, uploads } => return set(context, name, view, change(uploads)?),
+        User::Set { name, view, uploads, forwards } => {
+            return set(context, &name, view, change(uploads)?, forward_change(forwards)?);
+        }
         User::List { account } => Operation::UserList { account },
         User::Show { name } => Operation::UserShow { name },
         User::Enable { name } => Operation::UserSetStatus { name, status: Status::Active },
@@ -25,16 +29,28 @@ fn change(options: UploadOptions) -> Result<UploadChange> {
     options.change().map_err(|bad| CommandError::Input(bad.to_string()))
 }
 
-/// What was said about the view is done first, then the rest; the user is shown once.
-fn set(context: &Context<'_>, name: UserName, view: Option<ViewSetting>, uploads: UploadChange) -> Result<()> {
+fn forward_change(options: ForwardOptions) -> Result<ForwardChange> {
+    options.change().map_err(|bad| CommandError::Input(bad.to_string()))
+}
+
+/// What was said is done one after the other; the user is shown once.
+fn set(
+    context: &Context<'_>,
+    name: &UserName,
+    view: Option<ViewSetting>,
+    uploads: UploadChange,
+    forwards: ForwardChange,
+) -> Result<()> {
     let view = view.map(|view| Operation::UserSetView { name: name.clone(), view: view.0 });
-    let uploads = (uploads != UploadChange::default()).then_some(Operation::UserSetUploads { name, change: uploads });
-    match (view, uploads) {
-        (Some(first), Some(last)) => {
-            context.ask(first)?;
-            context.perform(last)
-        }
-        (Some(only), None) | (None, Some(only)) => context.perform(only),
-        (None, None) => Err(CommandError::Input("say what to change; see: enclos user set --help".to_owned())),
+    let uploads =
+        (uploads != UploadChange::default()).then(|| Operation::UserSetUploads { name: name.clone(), change: uploads });
+    let forwards = (forwards != ForwardChange::default())
+        .then(|| Operation::UserSetForwards { name: name.clone(), change: forwards });
+    let mut all: Vec<Operation> = [view, uploads, forwards].into_iter().flatten().collect();
+    let last =
+        all.pop().ok_or_else(|| CommandError::Input("say what to change; see: enclos user set --help".to_owned()))?;
+    for operation in all {
+        context.ask(operation)?;
     }
+    context.perform(last)
 }

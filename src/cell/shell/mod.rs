@@ -3,6 +3,7 @@
 
 mod filter;
 mod host;
+mod loopback;
 mod newborn;
 mod root;
 mod small;

@@ -11,22 +11,19 @@ use rustix::process::{Resource, Rlimit};
 use seccompiler::BpfProgram;
 
 use super::filter::filters;
+use super::loopback;
 use super::root::{self, Own};
 use super::template::{self, Contents};
 use crate::cell::caps::become_nobody;
 use crate::cell::error::{Context, Error};
 use crate::cell::newborn::LINK_FD;
 use crate::cell::{Privilege, caps, landlock};
-use crate::domain::Layout;
+use crate::domain::{Layout, Network};
 use crate::sys::{self, CloneFlags, Forked, MountAttr};
 
-/// Every cell gets these for itself.
-const APART: CloneFlags = CloneFlags::MOUNTS
-    .and(CloneFlags::PIDS)
-    .and(CloneFlags::IPC)
-    .and(CloneFlags::UTS)
-    .and(CloneFlags::CGROUPS)
-    .and(CloneFlags::NETWORK);
+/// Every cell gets these for itself, and mostly a network too.
+const APART: CloneFlags =
+    CloneFlags::MOUNTS.and(CloneFlags::PIDS).and(CloneFlags::IPC).and(CloneFlags::UTS).and(CloneFlags::CGROUPS);
 
 /// The process that shell cells are forked from, standing in their template.
 #[derive(Debug)]
@@ -58,18 +55,24 @@ impl ShellZygote {
         let program = rustix::io::fcntl_dupfd_cloexec(closed.as_ref().unwrap_or(program), LINK_FD + 1)
             .step("keep the first program")?;
         let contents = template::enter()?;
-        caps::keep_for_zygote()?;
+        caps::keep_for_shell_zygote()?;
         Ok(ShellZygote { privilege, contents, filters, program, null })
     }
 
     /// Forks a cell into its own namespaces.
-    pub fn fork(&self) -> Result<Forked, Errno> {
-        sys::fork(APART)
+    pub fn fork(&self, network: Network) -> Result<Forked, Errno> {
+        sys::fork(match network {
+            Network::Own => APART.and(CloneFlags::NETWORK),
+            Network::Host => APART,
+        })
     }
 
     /// In the child: makes the cell's root and stands on it. Answers with the mount namespace, for the monitor.
     pub fn enter(&self, own: &Own) -> Result<OwnedFd, Error> {
         root::enter(&self.contents, own)?;
+        if own.network == Network::Own {
+            loopback::bring_up()?;
+        }
         rustix::fs::open("/proc/self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Bits::empty())
             .step("open the cell's mount namespace")
     }
@@ -99,7 +102,7 @@ impl ShellZygote {
         sys::close_from_on_exec(LINK_FD.unsigned_abs() + 1).step("keep nothing else")?;
         let ids = matches!(self.privilege, Privilege::Root).then_some(own.ids);
         become_nobody(ids)?;
-        landlock::confine_shell(&self.program, self.contents.readable(), &own.home, layout)?;
+        landlock::confine_shell(&self.program, self.contents.readable(), &own.home, layout, own.network)?;
         for filter in &self.filters {
             seccompiler::apply_filter(filter).map_err(Error::Filter)?;
         }

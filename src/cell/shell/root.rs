@@ -15,6 +15,7 @@ use super::host::{MASKED_DIRECTORIES, MASKED_FILES};
 use super::small::{attach_at, directory, file, link, small_filesystem};
 use super::template::{BUILD, Contents, SHARED};
 use crate::cell::error::{Context, Error};
+use crate::domain::Network;
 use crate::sys::{self, MountAttr};
 
 /// What a cell's root has of its own.
@@ -34,6 +35,8 @@ pub struct Own {
     pub hostname: String,
     /// Directories to be made for what is attached later: paths without a leading `/`.
     pub places: Vec<String>,
+    /// Its network.
+    pub network: Network,
     /// Most KiB in each of `/tmp`, `/var/tmp`, `/run` and `/dev/shm`.
     pub scratch: u64,
 }

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::control::outcome::{AccountView, GrantView, KeyView, UserView};
-use crate::domain::{ClaimedName, Facts, NamePatterns, Setting, UploadPolicy, Uploads};
+use crate::domain::{ClaimedName, Facts, NamePatterns, Network, Setting, UploadPolicy, Uploads};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti bob@laptop";
 
@@ -84,6 +84,7 @@ fn user_add(name: &str, account: &str) -> Operation {
         services: known("sftp"),
         view: None,
         uploads: UploadChange::default(),
+        forwards: ForwardChange::default(),
     }
 }
 
@@ -325,4 +326,20 @@ async fn an_upload_policy_is_kept_and_a_narrower_one_ends_sessions() {
     assert_eq!(known.expect("bob").user.uploads, policy);
     let wider = UploadChange { deny_names: Some(NamePatterns::default()), ..UploadChange::default() };
     assert_eq!(database.done(set_uploads(wider)).await.affected, Affected::Nobody);
+}
+
+#[tokio::test]
+async fn a_forward_policy_is_kept_and_a_narrower_one_ends_sessions() {
+    let database = Database::with_bob().await;
+    let set = |network, open: &str| Operation::UserSetForwards {
+        name: known("bob"),
+        change: ForwardChange { network: Some(network), permit_open: Some(known(open)), permit_listen: None },
+    };
+    assert_eq!(database.done(set(Network::Host, "any")).await.affected, Affected::Nobody);
+    assert_eq!(database.done(set(Network::Host, "db:3306")).await.affected, Affected::User(known("bob")));
+    assert_eq!(database.done(set(Network::Host, "db:*")).await.affected, Affected::Nobody);
+    assert_eq!(database.done(set(Network::Own, "any")).await.affected, Affected::User(known("bob")));
+    let kept = database.store.known(&ClaimedName::new("bob").expect("a name"), None).await.expect("facts");
+    assert_eq!(kept.expect("bob").user.forwards, database.user("bob").await.forwards);
+    assert_eq!(database.user("bob").await.forwards, crate::domain::ForwardPolicy::default());
 }

@@ -4,7 +4,9 @@ use super::grants::check_layout;
 use super::{Affected, Done, OperationError, Result, account, commit, user};
 use crate::control::outcome::{GrantView, Outcome, UserView};
 use crate::control::store::Store;
-use crate::domain::{AccountName, Services, Status, UploadChange, UploadPolicy, UserFacts, UserName, View};
+use crate::domain::{
+    AccountName, ForwardChange, ForwardPolicy, Services, Status, UploadChange, UploadPolicy, UserFacts, UserName, View,
+};
 
 pub(super) async fn add(
     store: &Store,
@@ -13,6 +15,7 @@ pub(super) async fn add(
     services: Services,
     view: Option<View>,
     uploads: UploadChange,
+    forwards: ForwardChange,
 ) -> Result<Done> {
     if services == Services::NONE {
         return Err(OperationError::NoService);
@@ -24,6 +27,7 @@ pub(super) async fn add(
     let mut change = store.change().await?;
     let id = store.add_user(&mut change, owner.id, &name, services, view).await?;
     store.set_user_uploads(&mut change, id, &uploads.apply(UploadPolicy::default())).await?;
+    store.set_user_forwards(&mut change, id, &forwards.apply(ForwardPolicy::default())).await?;
     commit(change).await?;
     show(store, &name).await
 }
@@ -86,6 +90,18 @@ pub(super) async fn set_uploads(store: &Store, name: UserName, wanted: UploadCha
     store.set_user_uploads(&mut change, found.id, &after).await?;
     commit(change).await?;
     let is_narrower = found.uploads.is_narrowed_by(&after);
+    let affected = if is_narrower { Affected::User(name.clone()) } else { Affected::Nobody };
+    Ok(Done { affected, ..show(store, &name).await? })
+}
+
+/// Says what a user may forward and in which network. What is taken away ends live sessions.
+pub(super) async fn set_forwards(store: &Store, name: UserName, wanted: ForwardChange) -> Result<Done> {
+    let (_, found) = user(store, &name).await?;
+    let after = wanted.apply(found.forwards.clone());
+    let mut change = store.change().await?;
+    store.set_user_forwards(&mut change, found.id, &after).await?;
+    commit(change).await?;
+    let is_narrower = found.forwards.is_narrowed_by(&after);
     let affected = if is_narrower { Affected::User(name.clone()) } else { Affected::Nobody };
     Ok(Done { affected, ..show(store, &name).await? })
 }

@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::UserView;
 use crate::domain::{
-    AccountFacts, AccountId, AccountName, ByteCount, Services, Status, UploadPolicy, UserFacts, UserId, UserName, View,
+    AccountFacts, AccountId, AccountName, ByteCount, ForwardPolicy, Services, Status, UploadPolicy, UserFacts, UserId,
+    UserName, View,
 };
 
 impl Store {
@@ -37,7 +38,7 @@ impl Store {
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
             "SELECT u.id, u.name, u.services, u.status, u.view, \
-             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
+             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
              a.home, a.status AS account_status FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)
@@ -50,7 +51,7 @@ impl Store {
     pub(crate) async fn users(&self, account: Option<&AccountName>) -> Result<Vec<UserView>, StoreError> {
         let rows = sqlx::query(
             "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, \
-             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, \
+             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
              FROM users u JOIN accounts a ON a.id = u.account WHERE ($1 = '' OR a.name = $1) ORDER BY u.name",
@@ -110,6 +111,23 @@ impl Store {
         Ok(())
     }
 
+    /// Says what a user may forward, and in which network.
+    pub(crate) async fn set_user_forwards(
+        &self,
+        change: &mut Change,
+        id: UserId,
+        policy: &ForwardPolicy,
+    ) -> Result<(), StoreError> {
+        sqlx::query("UPDATE users SET network = $1, permit_open = $2, permit_listen = $3 WHERE id = $4")
+            .bind(policy.network.as_str())
+            .bind(policy.permit_open.to_string())
+            .bind(policy.permit_listen.to_string())
+            .bind(id.0)
+            .execute(&mut **change)
+            .await?;
+        Ok(())
+    }
+
     /// Lets a user log in, or not.
     pub(crate) async fn set_user_status(
         &self,
@@ -160,6 +178,11 @@ pub(super) fn user_of(row: &SqliteRow) -> Result<UserFacts, StoreError> {
             deny_names: parse("list of names", row.try_get("deny_names")?)?,
             max_file_size: row.try_get::<Option<i64>, _>("max_file_size")?.map(size).transpose()?,
         },
+        forwards: ForwardPolicy {
+            network: parse("network", row.try_get("network")?)?,
+            permit_open: parse("list of places", row.try_get("permit_open")?)?,
+            permit_listen: parse("list of places", row.try_get("permit_listen")?)?,
+        },
     })
 }
 
@@ -189,6 +212,7 @@ fn view(row: &SqliteRow) -> Result<UserView, StoreError> {
     Ok(UserView {
         view: user.view(),
         uploads: user.uploads,
+        forwards: user.forwards,
         name: user.name,
         account: parse("account name", row.try_get("account_name")?)?,
         services: user.services,
