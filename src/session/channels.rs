@@ -89,7 +89,7 @@ impl Channels {
 pub(super) fn refusal(asked: &str, services: Services) -> String {
     let open = services
         .iter()
-        .filter(|s| matches!(s, Service::Sftp | Service::Shell | Service::Exec))
+        .filter(|s| !matches!(s, Service::Scp | Service::Git | Service::Rsync))
         .map(Service::as_str)
         .collect::<Vec<_>>()
         .join(", ");

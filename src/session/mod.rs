@@ -7,6 +7,7 @@
 //! The process is born without a file, a capability or a network; see [`crate::cell`]. It ends with its connection.
 
 mod channels;
+mod forwards;
 mod host_keys;
 mod login;
 mod monitor_link;

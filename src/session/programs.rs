@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -16,7 +16,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
 
-use crate::wire::{AsyncLink, Ended, FromWorker, Link, LinkError, Start, ToWorker};
+use super::forwards::{Answer, Answers};
+use crate::wire::{AsyncLink, Ended, Forward, FromWorker, Link, LinkError, Refusal, Start, ToWorker};
 
 /// Most bytes of one read from a program.
 const MOST_AT_ONCE: usize = 32 * 1024;
@@ -60,6 +61,7 @@ struct State {
     next: u32,
     starting: HashMap<u32, oneshot::Sender<Result<Vec<OwnedFd>, String>>>,
     running: HashMap<u32, oneshot::Sender<Ended>>,
+    forwards: Answers,
     is_gone: bool,
 }
 
@@ -94,6 +96,7 @@ impl Worker {
                     answer(state.starting.remove(&number), Ok(fds));
                 }
                 FromWorker::Failed { number, sentence } => answer(state.starting.remove(&number), Err(sentence)),
+                FromWorker::Forward { number, what } => state.forwards.heard(number, what, received.fd),
                 FromWorker::Ended { number, how } => answer(state.running.remove(&number), how),
             }
         }
@@ -115,6 +118,19 @@ impl Worker {
         };
         self.shared.link.send(&ToWorker::Start { number, start: Box::new(start) }).await?;
         Ok(Asked { number, started, ended })
+    }
+
+    /// Asks for a forward, and waits for what becomes of it.
+    pub(super) async fn forward(&self, what: Forward) -> Answer {
+        let (number, answered) = {
+            let mut state = lock(&self.shared.state);
+            let number = state.next;
+            state.next = state.next.wrapping_add(1);
+            (number, state.forwards.expect(number))
+        };
+        let gone = |_| Refusal::failed("the cell of this login has ended; try again");
+        self.shared.link.send(&ToWorker::Forward { number, what }).await.map_err(|e| gone(e.to_string()))?;
+        answered.await.map_err(|e| gone(e.to_string()))?
     }
 
     /// Says something about a program; a worker that is gone needs to hear nothing.
@@ -218,6 +234,8 @@ impl Drop for Counted {
 pub(super) struct Input {
     waiting: Mutex<Waiting>,
     came: Notify,
+    /// What waits in this and in others that are counted with it.
+    piled: Arc<AtomicUsize>,
 }
 
 #[derive(Debug, Default)]
@@ -228,6 +246,11 @@ struct Waiting {
 }
 
 impl Input {
+    /// One that is counted together with others.
+    pub(super) fn counted(piled: Arc<AtomicUsize>) -> Input {
+        Input { piled, ..Input::default() }
+    }
+
     /// Adds what came, which must not wait for anything: the callback that brings it holds up the whole connection. Says
     /// whether there was room.
     pub(super) fn push(&self, bytes: &[u8]) -> bool {
@@ -239,6 +262,7 @@ impl Input {
             return false;
         }
         waiting.bytes += bytes.len();
+        self.piled.fetch_add(bytes.len(), Ordering::Relaxed);
         match waiting.parts.back_mut() {
             Some(last) if last.len() + bytes.len() <= PIECE => last.extend_from_slice(bytes),
             _ => waiting.parts.push_back(bytes.to_vec()),
@@ -260,8 +284,10 @@ impl Input {
     }
 
     /// Nobody reads any more.
-    fn discard(&self) {
-        *lock(&self.waiting) = Waiting { is_all: true, ..Waiting::default() };
+    pub(super) fn discard(&self) {
+        let mut waiting = lock(&self.waiting);
+        self.piled.fetch_sub(waiting.bytes, Ordering::Relaxed);
+        *waiting = Waiting { is_all: true, ..Waiting::default() };
     }
 
     async fn next(&self) -> Option<Vec<u8>> {
@@ -271,6 +297,7 @@ impl Input {
                 let mut waiting = lock(&self.waiting);
                 if let Some(part) = waiting.parts.pop_front() {
                     waiting.bytes -= part.len();
+                    self.piled.fetch_sub(part.len(), Ordering::Relaxed);
                     return Some(part);
                 }
                 if waiting.is_all {
@@ -346,7 +373,8 @@ impl Streams {
     }
 }
 
-fn ready(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
+/// A descriptor for the runtime.
+pub(super) fn ready(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
     crate::wire::set_nonblocking(&fd)?;
     #[expect(deprecated, reason = "made for types that may change their descriptor; an OwnedFd does not")]
     AsyncFd::with_interest(fd, interest)
@@ -360,7 +388,8 @@ async fn run(
     sink: &impl Sink,
 ) -> Ended {
     let Streams { input, output, errors } = streams;
-    let feeding = tokio::spawn(feed(input, program.input.clone()));
+    let waiting = program.input.clone();
+    let feeding = tokio::spawn(async move { feed(&input, &waiting).await });
     let out = drain(output, &program.window, sink, false);
     let err = async {
         if let Some(errors) = errors {
@@ -415,8 +444,8 @@ async fn drain(from: AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, i
     }
 }
 
-/// Carries what the client sends to the program. When it is all, the program's input is closed.
-async fn feed(to: AsyncFd<OwnedFd>, input: Arc<Input>) {
+/// Carries what the client sends to a program or a socket, until it is all.
+pub(super) async fn feed(to: &AsyncFd<OwnedFd>, input: &Input) {
     while let Some(part) = input.next().await {
         let mut rest = part.as_slice();
         while !rest.is_empty() {

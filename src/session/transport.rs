@@ -3,6 +3,7 @@
 //! Owns: its configuration, the adapter between its callbacks and ours, and what is said on a connection's channels.
 
 mod connection;
+mod forwards;
 mod handler;
 mod prompt;
 mod warm_up;

@@ -5,16 +5,18 @@
 //! is an error that ends that peer, and descriptors that were not asked for are closed.
 
 mod async_link;
+mod forwards;
 mod link;
 mod messages;
 mod programs;
 mod streams;
 
 pub use async_link::AsyncLink;
+pub use forwards::{Forward, Forwarded, Reason, Refusal, Target};
 pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received};
 pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, Question, SessionRecord, ToControl, ToSession,
     ToZygote,
 };
 pub use programs::{Ended, FromCell, FromWorker, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
-pub use streams::{read, set_nonblocking, write};
+pub use streams::{read, set_nonblocking, shut_down_writing, write};

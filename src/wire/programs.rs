@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Forward, Forwarded};
+
 /// From a shell cell to the monitor.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromCell {
@@ -96,6 +98,13 @@ pub enum ToWorker {
         /// As in the RFC: `TERM`, `INT`, ...
         name: String,
     },
+    /// Something about a forward.
+    Forward {
+        /// Chosen by the session.
+        number: u32,
+        /// What.
+        what: Forward,
+    },
     /// The channel is gone: whoever still reads or writes the terminal is told so (SIGHUP).
     HangUp {
         /// Which program.
@@ -131,6 +140,13 @@ pub enum FromWorker {
         number: u32,
         /// Why, and what to do.
         sentence: String,
+    },
+    /// What becomes of a forward.
+    Forward {
+        /// As asked.
+        number: u32,
+        /// What.
+        what: Forwarded,
     },
     /// It has ended.
     Ended {

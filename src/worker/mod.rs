@@ -5,7 +5,9 @@
 //! of them is no more than they could say themselves. When the monitor is gone it ends, and the kernel ends all that is
 //! in the cell with it.
 
+mod connect;
 mod environment;
+mod forwards;
 mod modes;
 mod start;
 
@@ -20,8 +22,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 
 pub use environment::User;
+use forwards::Forwards;
 use start::Started;
 
+use crate::domain::Service;
 use crate::wire::{Ended, FromCell, FromWorker, Link, LinkError, Size, Start, ToWorker, WorkerOrder};
 
 /// Sessions that one principal may have in a cell; the monitor limits them earlier.
@@ -66,6 +70,7 @@ struct Worker {
     sessions: HashMap<u64, Link>,
     next_session: u64,
     programs: HashMap<Pid, Running>,
+    forwards: Forwards,
 }
 
 /// Serves until the monitor is gone.
@@ -88,7 +93,15 @@ impl Worker {
         let signals = SignalFd::with_flags(&wanted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
         let signals = signals.map_err(errno).map_err(system("take the signals"))?;
         monitor.send(&FromCell::Ready, None)?;
-        Ok(Worker { user, monitor, signals, sessions: HashMap::new(), next_session: 0, programs: HashMap::new() })
+        Ok(Worker {
+            user,
+            monitor,
+            signals,
+            sessions: HashMap::new(),
+            next_session: 0,
+            programs: HashMap::new(),
+            forwards: Forwards::default(),
+        })
     }
 
     fn run(&mut self) -> Result<(), Error> {
@@ -159,13 +172,17 @@ impl Worker {
             ToWorker::Start { number, start } => self.start(session, number, &start),
             ToWorker::Resize { number, size } => self.resize(session, number, size),
             ToWorker::Signal { number, name } => self.signal(session, number, &name),
+            ToWorker::Forward { number, what } => self.forward(session, number, &what),
             ToWorker::HangUp { number } => self.signal(session, number, "HUP"),
         }
     }
 
     fn start(&mut self, session: u64, number: u32, start: &Start) {
         let running = self.programs.values().filter(|r| r.session == session).count();
+        let runs_programs = [Service::Shell, Service::Exec].iter().any(|s| self.user.services.contains(*s));
         let started = match running {
+            // The session says so first; this is for one that was captured.
+            _ if !runs_programs => Err("running programs is not open to this login".to_owned()),
             count if count >= MOST_PROGRAMS => {
                 Err("too many programs of this connection run at the same time: end one first".to_owned())
             }
@@ -221,6 +238,9 @@ impl Worker {
         loop {
             match rustix::process::wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) => {
+                    if self.has_connected(pid, status) {
+                        continue;
+                    }
                     if let Some(Running { session, number, .. }) = self.programs.remove(&pid) {
                         let how = ended(status);
                         self.tell(session, &FromWorker::Ended { number, how });

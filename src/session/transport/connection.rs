@@ -13,6 +13,7 @@ use super::{STDERR, SshError};
 use crate::domain::Service;
 use crate::session::Error;
 use crate::session::channels::{Channel, Channels, refusal};
+use crate::session::forwards::Forwards;
 use crate::session::login::{Access, Client};
 use crate::session::programs::{self, Program, Sink};
 use crate::session::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
@@ -23,6 +24,7 @@ use crate::wire::{self, Ended, Event, Start};
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) channels: Channels,
+    pub(super) forwards: Forwards,
     /// Channels that we have closed and still count.
     finished: Vec<ChannelId>,
     /// Channels that tasks serve, and may close.
@@ -74,6 +76,7 @@ impl Connection {
         Connection {
             client,
             channels: Channels::default(),
+            forwards: Forwards::default(),
             finished: Vec::new(),
             own_end: Vec::new(),
             wishes: BTreeMap::new(),

@@ -6,11 +6,13 @@ use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session,
 use russh::{ChannelId, ChannelOpenFailure, Pty, Sig};
 
 use super::connection::{ChannelOutlet, Connection, number};
+use super::forwards;
 use super::wishes::{signal_name, size, terminal};
 use super::{WINDOW, methods};
 use crate::domain::Service;
 use crate::session::Error;
 use crate::session::channels::Channel;
+use crate::session::forwards::Taken;
 use crate::wire::{self, ToWorker};
 
 /// Smallest RSA key whose signature is looked at.
@@ -80,6 +82,20 @@ impl server::Handler for Connection {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
         }
         Ok(())
+    }
+
+    /// Where the connection that is forwarded comes from is the client's word, and nothing is made of it.
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: russh::Channel<Msg>,
+        host: &str,
+        port: u32,
+        _originator: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
+        self.connect(channel, forwards::target(host, port), reply).await
     }
 
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
@@ -185,6 +201,14 @@ impl server::Handler for Connection {
             }
             return Ok(());
         }
+        match self.forwards.push(number(id), data) {
+            Taken::Yes => return Ok(()),
+            Taken::TooMuch => {
+                self.forwards.close(number(id));
+                return Ok(session.close(id)?);
+            }
+            Taken::NotOurs => {}
+        }
         let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
         let served = sftp.feed(data, &mut ChannelOutlet { id, session });
         self.after_serving(id, served, session).await
@@ -194,7 +218,7 @@ impl server::Handler for Connection {
     /// all channels. So while the input of one program piles up, all of them are opened by two bytes at a time: the one
     /// that piles up as good as stands still, keystrokes on another come through, and nothing waits in a callback.
     fn adjust_window(&mut self, _id: ChannelId, _current: u32) -> u32 {
-        if self.channels.is_any_full() { ALMOST_SHUT } else { WINDOW }
+        if self.channels.is_any_full() || self.forwards.is_full() { ALMOST_SHUT } else { WINDOW }
     }
 
     async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {
@@ -213,6 +237,9 @@ impl server::Handler for Connection {
             program.input.end();
             return Ok(());
         }
+        if self.forwards.end_input(number(id)) {
+            return Ok(());
+        }
         match self.channels.sftp(number(id)) {
             Some(sftp) => {
                 sftp.ask_no_more();
@@ -223,6 +250,9 @@ impl server::Handler for Connection {
     }
 
     async fn channel_close(&mut self, id: ChannelId, _session: &mut Session) -> Result<(), Error> {
+        if self.forwards.close(number(id)) {
+            return Ok(());
+        }
         self.report_totals(id).await;
         self.wishes.remove(&number(id));
         if let Some(Channel::Program(program)) = self.channels.close(number(id)) {

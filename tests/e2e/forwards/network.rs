@@ -1,12 +1,10 @@
 //! The network of a cell: its own, with localhost in it and nothing else, or the host's.
 
-use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::Duration;
 
-use super::Site;
+use super::{Site, host_service};
 use crate::harness::{Identity, Waiting, finish, wait_until};
 use crate::programs::{run, told};
 
@@ -27,18 +25,6 @@ for family, address in ((socket.AF_INET, \"127.0.0.1\"), (socket.AF_INET6, \"::1
 /// Says what a connection to this port of localhost brings.
 fn connect_to(port: u16) -> String {
     format!("python3 -c 'import socket; print(socket.create_connection((\"127.0.0.1\", {port}), 5).recv(9).decode())'")
-}
-
-/// Something of the host's that says `host` to whoever connects.
-fn host_service() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            stream.and_then(|mut s| s.write_all(b"host")).expect("say it");
-        }
-    });
-    port
 }
 
 fn a_network_of_its_own_has_localhost_and_nothing_else(identity: Identity) {
