@@ -20,7 +20,8 @@ use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
 
 /// Services that are served from a shell cell.
-const IN_A_CELL: [Service; 4] = [Service::Shell, Service::Exec, Service::ForwardLocal, Service::ForwardRemote];
+const IN_A_CELL: [Service; 5] =
+    [Service::Shell, Service::Exec, Service::ForwardLocal, Service::ForwardRemote, Service::Agent];
 
 impl Node<'_> {
     /// A captured caller learns here which keys are some user's, which an honest client may ask as well.

@@ -44,6 +44,11 @@ impl Channels {
         self.open.remove(&id)
     }
 
+    /// Whether it is one of these channels.
+    pub(super) fn is_known(&self, id: u32) -> bool {
+        self.open.contains_key(&id)
+    }
+
     /// Whether a program or subsystem may be asked for: it may once.
     pub(super) fn is_idle(&self, id: u32) -> bool {
         matches!(self.open.get(&id), Some(Channel::Idle))

@@ -6,17 +6,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::programs::{Input, feed, ready};
-use crate::wire::{Forwarded, Refusal};
+use super::programs::{Input, feed, lock, ready};
+use crate::wire::{Forwarded, Origin, Refusal};
 
 /// Forwards of one connection at the same time, those that are being made among them. A browser keeps some 30 to a proxy.
 const MOST: usize = 128;
@@ -27,6 +27,8 @@ const MUCH_INPUT: usize = 16 * 1024 * 1024;
 const TOO_MUCH_INPUT: usize = 64 * 1024 * 1024;
 /// Most bytes of one read from a socket.
 const MOST_AT_ONCE: usize = 32 * 1024;
+/// Connections to one place that may wait to be offered to the client.
+const MOST_ACCEPTED: usize = 16;
 /// How long a client may take to close a channel on which everything is said. The library forgets a channel completely
 /// only when the client closes it first, and clients do.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -45,6 +47,16 @@ pub(super) trait Channel: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     asked: HashMap<u32, oneshot::Sender<Answer>>,
+    listening: HashMap<u32, mpsc::Sender<Accepted>>,
+}
+
+/// Somebody who has connected to a place that is listened on.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    /// The connection.
+    pub(super) socket: OwnedFd,
+    /// Where it comes from, if it came to a port.
+    pub(super) origin: Option<Origin>,
 }
 
 /// What was made, or why not.
@@ -55,6 +67,8 @@ pub(super) type Answer = Result<Made, Refusal>;
 pub(super) enum Made {
     /// A connected socket.
     Connected(OwnedFd),
+    /// It is listened, on this port if it is one.
+    Listening(u16),
 }
 
 impl Answers {
@@ -65,9 +79,30 @@ impl Answers {
         receiver
     }
 
+    /// The same for a place to be listened on, and those who connect there.
+    pub(super) fn expect_many(&mut self, number: u32) -> (oneshot::Receiver<Answer>, mpsc::Receiver<Accepted>) {
+        let (sender, receiver) = mpsc::channel(MOST_ACCEPTED);
+        self.listening.insert(number, sender);
+        (self.expect(number), receiver)
+    }
+
+    /// It is not listened there any more.
+    pub(super) fn forget(&mut self, number: u32) {
+        self.listening.remove(&number);
+    }
+
+    /// Somebody has connected; when too many wait already, it is turned away.
+    fn accepted(&mut self, number: u32, socket: Option<OwnedFd>, origin: Option<Origin>) {
+        if let (Some(listening), Some(socket)) = (self.listening.get(&number), socket) {
+            drop(listening.try_send(Accepted { socket, origin }));
+        }
+    }
+
     /// The worker has said something.
     pub(super) fn heard(&mut self, number: u32, what: Forwarded, socket: Option<OwnedFd>) {
         let answer = match (what, socket) {
+            (Forwarded::Accepted { origin }, socket) => return self.accepted(number, socket, origin),
+            (Forwarded::Listening { port }, _) => Ok(Made::Listening(port)),
             (Forwarded::Connected, Some(socket)) => Ok(Made::Connected(socket)),
             (Forwarded::Connected, None) => Err(Refusal::failed("the connection is of no use")),
             (Forwarded::Refused(refusal), _) => Err(refusal),
@@ -113,17 +148,17 @@ impl Closed {
     }
 }
 
-/// All forwards of a connection, by the library's numbers of their channels.
-#[derive(Debug)]
+/// All forwards of a connection, by the library's numbers of their channels. Copies are of the same.
+#[derive(Clone, Debug)]
 pub(super) struct Forwards {
-    open: BTreeMap<u32, Forward>,
+    open: Arc<Mutex<BTreeMap<u32, Forward>>>,
     piled: Arc<AtomicUsize>,
     room: Arc<Semaphore>,
 }
 
 impl Default for Forwards {
     fn default() -> Forwards {
-        Forwards { open: BTreeMap::new(), piled: Arc::default(), room: Arc::new(Semaphore::new(MOST)) }
+        Forwards { open: Arc::default(), piled: Arc::default(), room: Arc::new(Semaphore::new(MOST)) }
     }
 }
 
@@ -140,22 +175,26 @@ pub(super) enum Taken {
 
 impl Forwards {
     /// Room for one more, for as long as it is held.
-    pub(super) fn room(&mut self) -> Option<OwnedSemaphorePermit> {
-        self.open.retain(|_, forward| !forward.is_done.load(Ordering::Relaxed));
+    pub(super) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        lock(&self.open).retain(|_, forward| !forward.is_done.load(Ordering::Relaxed));
         Arc::clone(&self.room).try_acquire_owned().ok()
     }
 
     /// Takes note of a channel.
-    pub(super) fn open(&mut self, id: u32) -> Forward {
-        let input = Arc::new(Input::counted(Arc::clone(&self.piled)));
-        let forward = Forward { input, closed: Arc::default(), is_done: Arc::default() };
-        self.open.insert(id, forward.clone());
-        forward
+    pub(super) fn open(&self, id: u32) -> Forward {
+        let input = || Arc::new(Input::counted(Arc::clone(&self.piled)));
+        let forward = || Forward { input: input(), closed: Arc::default(), is_done: Arc::default() };
+        lock(&self.open).entry(id).or_insert_with(forward).clone()
+    }
+
+    /// A channel that we asked for and the client has confirmed; none if it has closed it again.
+    pub(super) fn confirmed(&self, id: u32) -> Option<Forward> {
+        lock(&self.open).get(&id).cloned()
     }
 
     /// Data from the client. It must not wait: the callback that brings it holds up the whole connection.
     pub(super) fn push(&self, id: u32, data: &[u8]) -> Taken {
-        match self.open.get(&id) {
+        match lock(&self.open).get(&id) {
             None => Taken::NotOurs,
             Some(_) if self.piled.load(Ordering::Relaxed) + data.len() > TOO_MUCH_INPUT => Taken::TooMuch,
             Some(forward) if forward.input.push(data) => Taken::Yes,
@@ -165,13 +204,13 @@ impl Forwards {
 
     /// The client has nothing more to send; says whether the channel is a forward's.
     pub(super) fn end_input(&self, id: u32) -> bool {
-        let forward = self.open.get(&id);
-        forward.inspect(|f| f.input.end()).is_some()
+        let open = lock(&self.open);
+        open.get(&id).inspect(|f| f.input.end()).is_some()
     }
 
     /// The channel is closed; says whether it was a forward's. What the client has sent before still arrives.
-    pub(super) fn close(&mut self, id: u32) -> bool {
-        let forward = self.open.remove(&id);
+    pub(super) fn close(&self, id: u32) -> bool {
+        let forward = lock(&self.open).remove(&id);
         forward
             .inspect(|f| {
                 f.input.end();
@@ -182,7 +221,8 @@ impl Forwards {
 
     /// Whether more input waits than should.
     pub(super) fn is_full(&self) -> bool {
-        self.piled.load(Ordering::Relaxed) > MUCH_INPUT || self.open.values().any(|forward| forward.input.is_full())
+        let is_any_full = || lock(&self.open).values().any(|forward| forward.input.is_full());
+        self.piled.load(Ordering::Relaxed) > MUCH_INPUT || is_any_full()
     }
 }
 

@@ -14,10 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
-use super::forwards::{Answer, Answers};
-use crate::wire::{AsyncLink, Ended, Forward, FromWorker, Link, LinkError, Refusal, Start, ToWorker};
+use super::forwards::{Accepted, Answer, Answers, Made};
+use crate::wire::{AsyncLink, Ended, Forward, FromWorker, Link, LinkError, Place, Refusal, Start, Target, ToWorker};
 
 /// Most bytes of one read from a program.
 const MOST_AT_ONCE: usize = 32 * 1024;
@@ -29,7 +29,7 @@ const TOO_MUCH_INPUT: usize = 64 * 1024 * 1024;
 /// Small pieces of input are put together to this size.
 const PIECE: usize = 64 * 1024;
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A poisoned lock belongs to a process that is being aborted.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -120,14 +120,45 @@ impl Worker {
         Ok(Asked { number, started, ended })
     }
 
-    /// Asks for a forward, and waits for what becomes of it.
-    pub(super) async fn forward(&self, what: Forward) -> Answer {
+    /// Asks for a connection, and waits for what becomes of it.
+    pub(super) async fn connect(&self, target: Target) -> Result<OwnedFd, Refusal> {
         let (number, answered) = {
             let mut state = lock(&self.shared.state);
             let number = state.next;
             state.next = state.next.wrapping_add(1);
             (number, state.forwards.expect(number))
         };
+        match self.ask(number, Forward::Connect(target), answered).await? {
+            Made::Connected(socket) => Ok(socket),
+            Made::Listening(_) => Err(Refusal::failed("the cell of this login makes no sense; ask the operator")),
+        }
+    }
+
+    /// Asks for a place to be listened on. Answers with the number of it, its port, and those who connect.
+    pub(super) async fn listen_on(&self, place: Place) -> Result<(u32, u16, mpsc::Receiver<Accepted>), Refusal> {
+        let (number, (answered, accepted)) = {
+            let mut state = lock(&self.shared.state);
+            let number = state.next;
+            state.next = state.next.wrapping_add(1);
+            (number, state.forwards.expect_many(number))
+        };
+        match self.ask(number, Forward::Listen(place), answered).await {
+            Ok(Made::Listening(port)) => Ok((number, port, accepted)),
+            Ok(Made::Connected(_)) => Err(Refusal::failed("the cell of this login makes no sense; ask the operator")),
+            Err(refusal) => {
+                lock(&self.shared.state).forwards.forget(number);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Listens no more.
+    pub(super) async fn listen_no_more(&self, number: u32) {
+        lock(&self.shared.state).forwards.forget(number);
+        self.say(ToWorker::Forward { number, what: Forward::End }).await;
+    }
+
+    async fn ask(&self, number: u32, what: Forward, answered: oneshot::Receiver<Answer>) -> Answer {
         let gone = |_| Refusal::failed("the cell of this login has ended; try again");
         self.shared.link.send(&ToWorker::Forward { number, what }).await.map_err(|e| gone(e.to_string()))?;
         answered.await.map_err(|e| gone(e.to_string()))?

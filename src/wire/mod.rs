@@ -12,7 +12,7 @@ mod programs;
 mod streams;
 
 pub use async_link::AsyncLink;
-pub use forwards::{Forward, Forwarded, Reason, Refusal, Target};
+pub use forwards::{Forward, Forwarded, Origin, Place, Reason, Refusal, Target};
 pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received};
 pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, Question, SessionRecord, ToControl, ToSession,

@@ -27,7 +27,12 @@ pub struct User {
 impl User {
     /// The environment of one program: what every program gets, and what the client may add. Names that come twice keep
     /// their first value, so a client cannot replace ours.
-    pub(super) fn environment(&self, terminal: Option<&str>, more: &[(String, String)]) -> Vec<CString> {
+    pub(super) fn environment(
+        &self,
+        terminal: Option<&str>,
+        agent: Option<&str>,
+        more: &[(String, String)],
+    ) -> Vec<CString> {
         let own = [
             ("HOME", self.home.as_str()),
             ("USER", self.name.as_str()),
@@ -37,6 +42,7 @@ impl User {
         ];
         let mut variables: Vec<(&str, &str)> = own.to_vec();
         variables.extend(terminal.map(|kind| ("TERM", kind)));
+        variables.extend(agent.map(|socket| ("SSH_AUTH_SOCK", socket)));
         variables.extend(more.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let mut seen = std::collections::BTreeSet::new();
         let first = variables.into_iter().filter(|(name, _)| !name.contains('=') && seen.insert(*name));
@@ -61,7 +67,7 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let asked =
             [pair("LANG", "C.UTF-8"), pair("PATH", "/tmp"), pair("A=B", "c"), pair("LANG", "x"), pair("N", "a\0b")];
-        let environment = user.environment(Some("xterm"), &asked);
+        let environment = user.environment(Some("xterm"), None, &asked);
         let text: Vec<&str> = environment.iter().map(|v| v.to_str().expect("text")).collect();
         assert_eq!(text.len(), 7);
         assert!(text.contains(&"LANG=C.UTF-8") && text.contains(&"TERM=xterm") && text.contains(&"HOME=/home/bob"));

@@ -8,6 +8,7 @@
 mod connect;
 mod environment;
 mod forwards;
+mod listen;
 mod modes;
 mod start;
 
@@ -22,7 +23,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 
 pub use environment::User;
-use forwards::Forwards;
+use forwards::{Forwards, Listening};
 use start::Started;
 
 use crate::domain::Service;
@@ -60,6 +61,14 @@ struct Running {
     number: u32,
     /// The terminal's own side, kept for its size.
     terminal: Option<OwnedFd>,
+}
+
+/// What there is to be read.
+struct Ready {
+    monitor: bool,
+    signals: bool,
+    sessions: Vec<u64>,
+    listening: Vec<Listening>,
 }
 
 /// The worker's whole state.
@@ -106,7 +115,7 @@ impl Worker {
 
     fn run(&mut self) -> Result<(), Error> {
         loop {
-            let (monitor, signals, sessions) = self.wait()?;
+            let Ready { monitor, signals, sessions, listening } = self.wait()?;
             if monitor && !self.hear_monitor()? {
                 return Ok(());
             }
@@ -116,20 +125,26 @@ impl Worker {
             for session in sessions {
                 self.hear_session(session);
             }
+            for one in listening {
+                self.accept(one);
+            }
         }
     }
 
-    /// Waits; says whether the monitor, and a signal, is there to be read, and which sessions are.
-    fn wait(&self) -> Result<(bool, bool, Vec<u64>), Error> {
+    /// Waits; says what there is to be read.
+    fn wait(&self) -> Result<Ready, Error> {
         let numbers: Vec<u64> = self.sessions.keys().copied().collect();
         let links = numbers.iter().filter_map(|n| self.sessions.get(n)).map(AsFd::as_fd);
-        let all: Vec<BorrowedFd<'_>> = [self.monitor.as_fd(), self.signals.as_fd()].into_iter().chain(links).collect();
+        let (places, sockets): (Vec<Listening>, Vec<BorrowedFd<'_>>) = self.forwards.sockets().unzip();
+        let own = [self.monitor.as_fd(), self.signals.as_fd()];
+        let all: Vec<BorrowedFd<'_>> = own.into_iter().chain(links).chain(sockets).collect();
         let mut polled: Vec<PollFd<'_>> = all.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut polled, None)).map_err(system("wait"))?;
         let mut ready = polled.iter().map(|p| !p.revents().is_empty());
         let (monitor, signals) = (ready.next().unwrap_or(false), ready.next().unwrap_or(false));
-        let sessions = numbers.iter().zip(ready).filter_map(|(n, ready)| ready.then_some(*n)).collect();
-        Ok((monitor, signals, sessions))
+        let sessions = numbers.iter().zip(ready.by_ref()).filter_map(|(n, ready)| ready.then_some(*n)).collect();
+        let listening = places.iter().zip(ready).filter_map(|(place, ready)| ready.then_some(*place)).collect();
+        Ok(Ready { monitor, signals, sessions, listening })
     }
 
     /// Says whether the monitor is still there.
@@ -161,6 +176,7 @@ impl Worker {
 
     fn forget(&mut self, session: u64) {
         self.sessions.remove(&session);
+        self.forwards.forget(session);
         let own = |running: &Running| running.session == session;
         for running in self.programs.values_mut().filter(|r| own(r)) {
             running.terminal = None;
@@ -186,7 +202,7 @@ impl Worker {
             count if count >= MOST_PROGRAMS => {
                 Err("too many programs of this connection run at the same time: end one first".to_owned())
             }
-            _ => start::start(&self.user, start),
+            _ => start::start(&self.user, start, self.forwards.agent(session)),
         };
         match started {
             Ok(Started { pid, descriptors, terminal }) => {

@@ -32,15 +32,16 @@ struct Streams {
     terminal: Option<OwnedFd>,
 }
 
-/// Starts a program. The error is a sentence for the client.
-pub(super) fn start(user: &User, start: &Start) -> Result<Started, String> {
+/// Starts a program, which finds the client's agent at a socket. The error is a sentence for the client.
+pub(super) fn start(user: &User, start: &Start, agent: Option<&str>) -> Result<Started, String> {
     let failed = |what: &'static str| move |errno: Errno| format!("{what}: {errno}; try again later");
     let streams = match &start.terminal {
         Some(terminal) => on_terminal(terminal).map_err(failed("a terminal could not be made"))?,
         None => on_pipes().map_err(failed("pipes could not be made"))?,
     };
     let kind = start.terminal.as_ref().map(|t| t.kind.as_str());
-    let (arguments, environment) = (arguments(user, &start.program)?, user.environment(kind, &start.environment));
+    let (arguments, environment) =
+        (arguments(user, &start.program)?, user.environment(kind, agent, &start.environment));
     let shell = CString::new(user.shell.as_str()).map_err(|_| "the login shell has no valid path".to_owned())?;
     match sys::fork_child()
         .map_err(failed("the program could not be started, the limit of processes may be reached"))?

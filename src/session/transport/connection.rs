@@ -8,6 +8,7 @@ use russh::ChannelId;
 use russh::server::Session;
 use tokio::task::JoinHandle;
 
+use super::forwards::Listening;
 use super::wishes::{HandleSink, Wishes};
 use super::{STDERR, SshError};
 use crate::domain::Service;
@@ -25,6 +26,7 @@ pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) channels: Channels,
     pub(super) forwards: Forwards,
+    pub(super) listening: Listening,
     /// Channels that we have closed and still count.
     finished: Vec<ChannelId>,
     /// Channels that tasks serve, and may close.
@@ -77,6 +79,7 @@ impl Connection {
             client,
             channels: Channels::default(),
             forwards: Forwards::default(),
+            listening: Listening::new(),
             finished: Vec::new(),
             own_end: Vec::new(),
             wishes: BTreeMap::new(),

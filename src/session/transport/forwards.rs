@@ -1,19 +1,28 @@
-//! Channels of forwards: who may have one, and how one begins. A request that has to wait for the cell's network is
-//! answered by a task of its own.
+//! Channels of forwards: who may have one, and how one begins. What has to wait for the cell's network, or for the client
+//! to take a channel, is done by tasks of their own.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use russh::server::{ChannelOpenHandle, Msg};
+use russh::server::{ChannelOpenHandle, Handle, Msg, Session};
 use russh::{ChannelOpenFailure, ChannelWriteHalf};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::SshError;
 use super::connection::{Connection, number};
 use crate::domain::{ForwardPolicy, Service};
 use crate::session::Error;
 use crate::session::channels::refusal;
-use crate::session::forwards::{self, Forward, Made};
+use crate::session::forwards::{self, Accepted, Forward, Forwards};
 use crate::session::login::Access;
 use crate::session::programs::Worker;
-use crate::wire::{self, Event, Reason, Refusal, Target};
+use crate::wire::{Event, Place, Reason, Refusal, Target};
+
+/// What refusals are called in the log.
+const CONNECTING: &str = "a forward to a host, port or socket";
+const LISTENING: &str = "a forward from a port or socket";
+/// Longest name of a host (RFC 1035), with room for an address and its zone.
+const LONGEST_HOST: usize = 255;
 
 /// A channel of the library, for what is relayed to it. The library waits for the window with it.
 struct Outlet {
@@ -35,6 +44,20 @@ impl forwards::Channel for Outlet {
     }
 }
 
+/// What the cell listens on for this client: by what the client calls it, the worker's number.
+pub(super) type Listening = BTreeMap<Called, (Worker, u32)>;
+
+/// How a client names what is listened on, and how its connections are announced to it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Called {
+    /// By the address that it asked for, and the port that it got.
+    Port(String, u16),
+    /// By its path.
+    Socket(String),
+    /// The client's agent.
+    Agent,
+}
+
 /// The library's word for a refusal: its code (RFC 4254, 5.1) with our sentence.
 fn failure(refusal: Refusal) -> ChannelOpenFailure {
     let code = match refusal.reason {
@@ -45,10 +68,7 @@ fn failure(refusal: Refusal) -> ChannelOpenFailure {
     ChannelOpenFailure::Other { code: code.code(), reason: refusal.sentence }
 }
 
-/// What a refusal is called in the log.
-const CONNECTING: &str = "a forward to a host, port or socket";
-
-/// A port as a client writes it.
+/// A host and a port as a client gives them.
 pub(super) fn target(host: &str, port: u32) -> Result<Target, Refusal> {
     match u16::try_from(port) {
         Ok(port) if host.len() <= LONGEST_HOST && !host.contains('\0') => {
@@ -58,8 +78,13 @@ pub(super) fn target(host: &str, port: u32) -> Result<Target, Refusal> {
     }
 }
 
-/// Longest name of a host (RFC 1035), with room for an address and its zone.
-const LONGEST_HOST: usize = 255;
+/// A place to listen on as a client gives it.
+pub(super) fn place(address: &str, port: u32) -> Result<Place, Refusal> {
+    match target(address, port)? {
+        Target::Port { host: address, port } => Ok(Place::Port { address, port }),
+        Target::Socket { path } => Ok(Place::Socket { path }),
+    }
+}
 
 impl Connection {
     /// What this client may forward, if it has the service for it.
@@ -72,6 +97,8 @@ impl Connection {
         }
     }
 
+    // -- from the client to somewhere ---------------------------------------------------------------------------------
+
     /// A client wants a channel that leads somewhere from the cell.
     pub(super) async fn connect(
         &mut self,
@@ -80,10 +107,10 @@ impl Connection {
         reply: ChannelOpenHandle,
     ) -> Result<(), Error> {
         match self.begin_connecting(target).await {
-            Ok((worker, room, what)) => {
+            Ok((worker, room, target)) => {
                 let (_, channel) = channel.split();
                 let forward = self.forwards.open(number(channel.id()));
-                tokio::spawn(finish_connecting(worker, what, forward, room, Outlet { channel }, reply));
+                tokio::spawn(finish_connecting(worker, target, forward, room, Outlet { channel }, reply));
             }
             Err(refusal) => reply.reject(failure(refusal)).await,
         }
@@ -93,7 +120,7 @@ impl Connection {
     async fn begin_connecting(
         &mut self,
         target: Result<Target, Refusal>,
-    ) -> Result<(Worker, OwnedSemaphorePermit, wire::Forward), Refusal> {
+    ) -> Result<(Worker, OwnedSemaphorePermit, Target), Refusal> {
         let policy = self.policy(Service::ForwardLocal, "forwarding to somewhere");
         let permitted = match (policy, target) {
             (Ok(policy), Ok(target)) => target.check(policy).map(|()| target),
@@ -105,20 +132,71 @@ impl Connection {
         let target = permitted?;
         let room = self.forwards.room().ok_or_else(|| Refusal::shortage("this connection has too many forwards"))?;
         let worker = self.client.worker().await.map_err(Refusal::failed)?;
-        Ok((worker, room, wire::Forward::Connect(target)))
+        Ok((worker, room, target))
+    }
+
+    // -- from somewhere to the client ---------------------------------------------------------------------------------
+
+    /// A client wants a place to be listened on. Answers with its port; a refusal has no text in the protocol, so the
+    /// sentence goes before it as a message that clients show or log (RFC 4253, 11.3).
+    pub(super) async fn listen(
+        &mut self,
+        place: Result<Place, Refusal>,
+        session: &mut Session,
+    ) -> Result<Option<u16>, Error> {
+        match self.begin_listening(place, session.handle()).await {
+            Ok(port) => Ok(Some(port)),
+            Err(refusal) => {
+                self.client.report(Event::Refused { what: LISTENING.to_owned() }).await;
+                session.debug(true, &refusal.sentence, "")?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn begin_listening(&mut self, place: Result<Place, Refusal>, handle: Handle) -> Result<u16, Refusal> {
+        let place = place?;
+        place.check(self.policy(place.service(), "this kind of forwarding")?)?;
+        let worker = self.client.worker().await.map_err(Refusal::failed)?;
+        let (listener, port, accepted) = worker.listen_on(place.clone()).await?;
+        let called = match place {
+            Place::Port { address, .. } => Called::Port(address, port),
+            Place::Socket { path } => Called::Socket(path),
+            Place::Agent => Called::Agent,
+        };
+        tokio::spawn(offer_all(accepted, called.clone(), handle, self.forwards.clone()));
+        self.listening.insert(called, (worker, listener));
+        Ok(port)
+    }
+
+    /// A place is listened on no more; says whether it was. Connections that were made there stay.
+    pub(super) async fn listen_no_more(&mut self, called: &Called) -> bool {
+        match self.listening.remove(called) {
+            Some((worker, listener)) => {
+                worker.listen_no_more(listener).await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Whether programs of this connection find the client's agent.
+    pub(super) async fn offer_agent(&mut self, session: &mut Session) -> Result<bool, Error> {
+        let is_offered = self.listening.get(&Called::Agent).is_some_and(|(worker, _)| !worker.is_gone());
+        Ok(is_offered || self.listen(Ok(Place::Agent), session).await?.is_some())
     }
 }
 
 async fn finish_connecting(
     worker: Worker,
-    what: wire::Forward,
+    target: Target,
     forward: Forward,
     room: OwnedSemaphorePermit,
     outlet: Outlet,
     reply: ChannelOpenHandle,
 ) {
-    match worker.forward(what).await {
-        Ok(Made::Connected(socket)) => {
+    match worker.connect(target).await {
+        Ok(socket) => {
             reply.accept().await;
             forwards::relay(socket, forward, room, outlet).await;
         }
@@ -126,5 +204,36 @@ async fn finish_connecting(
             forward.give_up();
             reply.reject(failure(refusal)).await;
         }
+    }
+}
+
+/// Offers those who connect to one place to the client. When the connection has no room for more they are turned away.
+async fn offer_all(mut accepted: mpsc::Receiver<Accepted>, called: Called, handle: Handle, forwards: Forwards) {
+    while let Some(one) = accepted.recv().await {
+        if let Some(room) = forwards.room() {
+            tokio::spawn(offer(one, called.clone(), handle.clone(), forwards.clone(), room));
+        }
+    }
+}
+
+/// Offers one: a client that does not take it hears no more of it.
+async fn offer(one: Accepted, called: Called, handle: Handle, forwards: Forwards, room: OwnedSemaphorePermit) {
+    let Ok(channel) = open(&one, called, &handle).await else { return };
+    // Its own end for what comes is not used: data comes by callback.
+    let (_, channel) = channel.split();
+    if let Some(forward) = forwards.confirmed(number(channel.id())) {
+        forwards::relay(one.socket, forward, room, Outlet { channel }).await;
+    }
+}
+
+async fn open(one: &Accepted, called: Called, handle: &Handle) -> Result<russh::Channel<Msg>, SshError> {
+    let origin = one.origin.as_ref();
+    match called {
+        Called::Port(address, port) => {
+            let (from, from_port) = origin.map_or(("", 0), |o| (o.address.as_str(), o.port));
+            handle.channel_open_forwarded_tcpip(address, port.into(), from, from_port.into()).await
+        }
+        Called::Socket(path) => handle.channel_open_forwarded_streamlocal(path).await,
+        Called::Agent => handle.channel_open_agent().await,
     }
 }

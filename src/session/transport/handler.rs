@@ -6,14 +6,14 @@ use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session,
 use russh::{ChannelId, ChannelOpenFailure, Pty, Sig};
 
 use super::connection::{ChannelOutlet, Connection, number};
-use super::forwards;
+use super::forwards::{self, Called};
 use super::wishes::{signal_name, size, terminal};
 use super::{WINDOW, methods};
 use crate::domain::Service;
 use crate::session::Error;
 use crate::session::channels::Channel;
 use crate::session::forwards::Taken;
-use crate::wire::{self, ToWorker};
+use crate::wire::{self, Place, Target, ToWorker};
 
 /// Smallest RSA key whose signature is looked at.
 const SMALLEST_RSA: usize = 2048;
@@ -98,6 +98,49 @@ impl server::Handler for Connection {
         self.connect(channel, forwards::target(host, port), reply).await
     }
 
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: russh::Channel<Msg>,
+        path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
+        self.connect(channel, Ok(Target::Socket { path: path.to_owned() }), reply).await
+    }
+
+    /// A channel that we have asked for. Before its first data comes it must be known.
+    async fn channel_open_confirmation(
+        &mut self,
+        id: ChannelId,
+        _packet: u32,
+        _window: u32,
+        _session: &mut Session,
+    ) -> Result<(), Error> {
+        if !self.channels.is_known(number(id)) {
+            self.forwards.open(number(id));
+        }
+        Ok(())
+    }
+
+    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, Error> {
+        let listening = self.listen(forwards::place(address, *port), session).await?;
+        *port = listening.map_or(*port, u32::from);
+        Ok(listening.is_some())
+    }
+
+    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _session: &mut Session) -> Result<bool, Error> {
+        let Ok(port) = u16::try_from(port) else { return Ok(false) };
+        Ok(self.listen_no_more(&Called::Port(address.to_owned(), port)).await)
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, Error> {
+        Ok(self.listen(Ok(Place::Socket { path: path.to_owned() }), session).await?.is_some())
+    }
+
+    async fn cancel_streamlocal_forward(&mut self, path: &str, _session: &mut Session) -> Result<bool, Error> {
+        Ok(self.listen_no_more(&Called::Socket(path.to_owned())).await)
+    }
+
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
         match (name, self.channels.is_idle(number(id))) {
             (_, false) => Ok(session.channel_failure(id)?),
@@ -163,9 +206,8 @@ impl server::Handler for Connection {
         Ok(session.channel_failure(id)?)
     }
 
-    async fn agent_request(&mut self, id: ChannelId, session: &mut Session) -> Result<bool, Error> {
-        session.channel_failure(id)?;
-        Ok(false)
+    async fn agent_request(&mut self, _id: ChannelId, session: &mut Session) -> Result<bool, Error> {
+        self.offer_agent(session).await
     }
 
     async fn window_change_request(

@@ -3,6 +3,8 @@
 
 mod local;
 mod network;
+mod remote;
+mod sockets;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -108,6 +110,22 @@ pub(super) fn host_service() -> u16 {
         for stream in listener.incoming().flatten() {
             // Whoever looks only whether there is somebody does not wait for it.
             drop((&stream).write_all(b"host"));
+        }
+    });
+    port
+}
+
+/// Something of the client's that says what it hears, to its end.
+pub(super) fn echo_service() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                // Whoever goes in the middle is no failure of ours.
+                drop(std::io::copy(&mut &stream, &mut &stream));
+                drop(stream.shutdown(std::net::Shutdown::Write));
+            });
         }
     });
     port
