@@ -20,7 +20,7 @@ use crate::wire::{Forwarded, Origin, Refusal};
 
 /// Forwards of one connection at the same time, those that are being made among them. A browser keeps some 30 to a proxy.
 const MOST: usize = 128;
-/// Input of all forwards that may wait for those who do not read. Beyond it the windows are kept almost shut, as for
+/// Input of all open forwards that may wait for those who do not read. Beyond it the windows are kept almost shut, as for
 /// programs.
 const MUCH_INPUT: usize = 16 * 1024 * 1024;
 /// Beyond it the channel that brings more is closed: the windows that are open then add up to more.
@@ -32,6 +32,9 @@ const MOST_ACCEPTED: usize = 16;
 /// How long a client may take to close a channel on which everything is said. The library forgets a channel completely
 /// only when the client closes it first, and clients do.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long what a client has sent before it closed a channel may wait for somebody who does not read.
+const LAST_INPUT: Duration = Duration::from_secs(30);
 
 /// The way back to the client.
 pub(super) trait Channel: Send + Sync + 'static {
@@ -140,6 +143,12 @@ impl Closed {
         self.came.notify_waiters();
     }
 
+    /// Waits until it has been closed for so long that what still waits will not be read any more.
+    async fn long_ago(&self) {
+        self.wait().await;
+        tokio::time::sleep(LAST_INPUT).await;
+    }
+
     async fn wait(&self) {
         let came = self.came.notified();
         if !self.is_closed.load(Ordering::Relaxed) {
@@ -221,8 +230,9 @@ impl Forwards {
 
     /// Whether more input waits than should.
     pub(super) fn is_full(&self) -> bool {
-        let is_any_full = || lock(&self.open).values().any(|forward| forward.input.is_full());
-        self.piled.load(Ordering::Relaxed) > MUCH_INPUT || is_any_full()
+        let open = lock(&self.open);
+        let waiting: usize = open.values().map(|forward| forward.input.waiting()).sum();
+        waiting > MUCH_INPUT || open.values().any(|forward| forward.input.is_full())
     }
 }
 
@@ -230,7 +240,10 @@ impl Forwards {
 pub(super) async fn relay(socket: OwnedFd, forward: Forward, room: OwnedSemaphorePermit, channel: impl Channel) {
     if let Ok(socket) = ready(socket, Interest::READABLE | Interest::WRITABLE) {
         let up = async {
-            feed(&socket, &forward.input).await;
+            tokio::select! {
+                () = feed(&socket, &forward.input) => {}
+                () = forward.closed.long_ago() => forward.input.discard(),
+            }
             // A socket that is gone already needs to hear nothing.
             drop(crate::wire::shut_down_writing(socket.as_fd()));
         };

@@ -303,9 +303,14 @@ impl Input {
         true
     }
 
+    /// How many bytes wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.waiting).bytes
+    }
+
     /// Whether more waits than should.
     pub(super) fn is_full(&self) -> bool {
-        lock(&self.waiting).bytes > MUCH_INPUT
+        self.waiting() > MUCH_INPUT
     }
 
     /// Nothing more comes.

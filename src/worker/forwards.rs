@@ -12,7 +12,7 @@ use crate::domain::Service;
 use crate::wire::{Forward, Forwarded, FromWorker, Place, Refusal, Target};
 
 /// Connections that may be on their way at the same time for one session.
-const MOST_CONNECTING: usize = 64;
+const MOST_CONNECTING: usize = 128;
 
 /// Places that one session may listen on.
 const MOST_LISTENERS: usize = 32;

@@ -1,10 +1,12 @@
 //! Forwards of all kinds, with OpenSSH's client: they lead where policy says, begin and end in the cell's network and
 //! view, and hold up nothing else.
 
+mod jump;
 mod local;
 mod network;
 mod remote;
 mod sockets;
+mod stalled;
 
 use std::fs;
 use std::io::{Read, Write};
