@@ -183,7 +183,8 @@ fn programs_read_json_of_a_fixed_shape() {
         "password": false, "uploads": {
             "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
-        }
+        },
+        "forwards": { "network": "own", "permit_open": "any", "permit_listen": "any" }
     });
     let set = "user set bob --uploads atomic --umask 27 --max-file-size 10M --deny-name *.php --deny-name .htaccess";
     assert_eq!(place.json(set), user);
