@@ -20,8 +20,11 @@ pub(super) fn make(plan: &Plan, account: &OwnedFd) -> Result<(), Fault> {
     for name in home.source.components() {
         directory = match open_beneath(&directory, name) {
             Err(Errno::NOENT) => {
-                as_owner(plan, || rustix::fs::mkdirat(&directory, name, Bits::from_raw_mode(0o700)))
-                    .map_err(|errno| Fault::UserHome { errno: errno.raw_os_error() })?;
+                match as_owner(plan, || rustix::fs::mkdirat(&directory, name, Bits::from_raw_mode(0o700))) {
+                    // Another login of the same account was first.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(errno) => return Err(Fault::UserHome { errno: errno.raw_os_error() }),
+                }
                 open_beneath(&directory, name).map_err(|e| Fault::UserHome { errno: e.raw_os_error() })?
             }
             Err(errno) => return Err(Fault::UserHome { errno: errno.raw_os_error() }),

@@ -21,6 +21,7 @@ as_root_and_rootless!(
     one_connection_runs_many_programs,
     what_is_not_open_is_refused_with_a_sentence,
     files_are_carried_to_where_programs_see_them,
+    first_logins_at_the_same_moment_all_have_a_home,
 );
 
 /// An account, and a node that serves it.
@@ -174,6 +175,18 @@ fn files_are_carried_to_where_programs_see_them(identity: Identity) {
     let owner = site.user("owner", "sftp,exec", &[(".", "rw")]);
     let listed = finish(sftp(&owner).arg(owner.at()), "ls -1 /home\nls -1a .\n").ok();
     assert!(listed.contains("/home/owner") && !listed.contains("/home/dev") && !listed.contains(".enclos"), "{listed}");
+}
+
+fn first_logins_at_the_same_moment_all_have_a_home(identity: Identity) {
+    let site = Site::new(identity);
+    for round in 0..6 {
+        let login = site.user(&format!("dev{round}"), "exec", &[("www/site1", "rw")]);
+        let start = |_| run(&login, "cd && pwd").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start");
+        for client in (0..6).map(start).collect::<Vec<_>>() {
+            let ended = client.wait_with_output().expect("our own child");
+            assert_eq!(String::from_utf8_lossy(&ended.stdout), format!("/home/dev{round}\n"), "{ended:?}");
+        }
+    }
 }
 
 /// More one after another than at a time, some of them cut off while they still print.
