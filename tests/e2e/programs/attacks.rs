@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Site, run, told};
-use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, wait_until};
+use crate::harness::{Identity, Login, Node, Raw, Waiting, descendants, finish, ssh, wait_until};
 
 as_root_and_rootless!(
     what_is_replaced_under_a_nested_grant_ends_the_cell,
@@ -17,6 +17,8 @@ as_root_and_rootless!(
     a_captured_worker_is_not_heard,
     the_servers_program_stays_as_it_is,
     nothing_that_was_not_granted_is_to_be_had,
+    a_captured_worker_harms_its_own_connection_alone,
+    revoking_comes_in_between,
 );
 
 /// A program that runs until its cell ends; whoever holds it does not know when that is.
@@ -256,6 +258,67 @@ fn state(path: &Value) -> (Vec<u8>, u32, i64, u64, u32) {
     let path = Path::new(path.as_str().expect("a path"));
     let meta = fs::metadata(path).expect("a canary");
     (fs::read(path).expect("a canary"), meta.mode(), meta.mtime_nsec(), meta.nlink(), meta.uid())
+}
+
+/// What a worker says goes to a process that holds the host keys.
+fn a_captured_worker_harms_its_own_connection_alone(identity: Identity) {
+    let site = Site::new(identity);
+    let (dev, other) = (site.developer(), site.user("other", "exec", &[("www/site2", "rw")]));
+    fs::write(site.site().join("captured.py"), CAPTURED).expect("a file");
+    let mut elsewhere = run(&other, "exec sleep 1000").spawn().expect("start");
+    for kind in ["directory", "file", "place", "epoll", "one", "none", "many", "garbage"] {
+        let control = format!("ControlPath={}", site.node.dir().join(kind).display());
+        let mut master = ssh(&dev);
+        let mut master =
+            master.args(["-N", "-o", "ControlMaster=yes", "-o", &control]).arg(dev.at()).spawn().expect("start");
+        assert_eq!(wait_until(Duration::from_secs(20), || site.node.dir().join(kind).exists()), Waiting::Came);
+        let joined = |command: &str| {
+            let mut client = ssh(&dev);
+            client.args(["-o", &control]).arg(dev.at()).arg(command).stdin(Stdio::null()).stdout(Stdio::piped());
+            client.spawn().expect("start")
+        };
+        let mut captor = joined(&format!("python3 captured.py forge 1 {kind}"));
+        let mut said = [0; 11];
+        std::io::Read::read_exact(captor.stdout.as_mut().expect("piped"), &mut said).expect("it has captured");
+        assert_eq!(&said, b"captured 1\n", "{kind}: it has found the channel to the session");
+        // A program whose streams are forged may seem to run for ever: it is its own user's.
+        let mut second = joined("true");
+        captor.wait().expect("our own child");
+        for own in [&mut second, &mut master] {
+            drop(own.kill());
+            own.wait().expect("our own child");
+        }
+        let log = site.node.log();
+        assert!(!log.contains("session failed") && !log.contains("broke the rules"), "{kind}: {log}");
+        let came = wait_until(Duration::from_secs(20), || finish(&mut run(&dev, "echo again"), "").stdout == "again\n");
+        assert_eq!(came, Waiting::Came, "{kind}");
+    }
+    assert!(elsewhere.try_wait().expect("our own child").is_none(), "another user's program goes on");
+    drop(elsewhere.kill());
+    elsewhere.wait().expect("our own child");
+}
+
+/// At any moment of a cell's birth; nothing of it may be left.
+fn revoking_comes_in_between(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    told(&dev, "true");
+    let count = || descendants(site.node.pid()).len();
+    let none = || site.node.sessions().is_empty();
+    assert_eq!(wait_until(Duration::from_secs(20), none), Waiting::Came);
+    let before = count();
+    for step in 0..12 {
+        site.node.admin(&["user", "enable", "dev"]);
+        let mut starting =
+            run(&dev, "setsid sleep 1000 & exec sleep 1000").stderr(Stdio::null()).spawn().expect("start");
+        std::thread::sleep(Duration::from_millis(step * 8));
+        site.node.admin(&["user", "disable", "dev"]);
+        let ended = wait_until(Duration::from_secs(20), || starting.try_wait().expect("our own child").is_some());
+        assert_eq!(ended, Waiting::Came, "step {step}");
+    }
+    assert_eq!(wait_until(Duration::from_secs(20), || none() && count() <= before), Waiting::Came, "something is left");
+    site.node.admin(&["user", "enable", "dev"]);
+    assert_eq!(told(&dev, "pgrep -c sleep; true"), "0\n");
 }
 
 mod with_root_only {

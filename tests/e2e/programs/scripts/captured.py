@@ -1,6 +1,7 @@
 """Captures a process: has it make the attacker's system calls (x86-64, by ptrace).
 
-    captured.py message PID   what the process can send on descriptor 3, its channel to the monitor
+    captured.py message PID        what the process can send on descriptor 3, its channel to the monitor
+    captured.py forge PID KIND     has a worker say for a while that programs run whose streams are of that kind
 
 Prints one line for each call: a name, and what the kernel answered (negative: an errno).
 """
@@ -8,12 +9,13 @@ import ctypes
 import os
 import struct
 import sys
+import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 LIBC.ptrace.restype = ctypes.c_long
 ATTACH, DETACH, SINGLESTEP, GETREGS, SETREGS = 16, 17, 9, 12, 13
-GETPID, SENDTO, SENDMSG, EVENTFD2 = 39, 44, 46, 290
+OPEN, GETPID, SENDTO, SENDMSG, EVENTFD2, EPOLL_CREATE1 = 2, 39, 44, 46, 290, 291
 RAX, RDX, RSI, RDI, ORIG_RAX, RIP, RSP = 10, 12, 13, 14, 15, 16, 19
 ARGUMENTS = [RDI, RSI, RDX, 7, 9, 8]  # r10, r8, r9
 
@@ -68,7 +70,8 @@ class Captured:
         part = self.put(struct.pack("QQ", text_at, len(text)), 512)
         length = 16 + 4 * len(descriptors)
         beside = self.put(struct.pack("QII", length, 1, 1) + struct.pack(f"{len(descriptors)}i", *descriptors), 2048)
-        header = self.put(struct.pack("QIIQQQQiI", 0, 0, 0, part, 1, beside, (length + 7) & ~7, 0, 0))
+        space = (length + 7) & ~7 if descriptors else 0
+        header = self.put(struct.pack("QIIQQQQiI", 0, 0, 0, part, 1, beside, space, 0, 0))
         return self.call(SENDMSG, channel, header, 0x4040)  # MSG_NOSIGNAL | MSG_DONTWAIT
 
 
@@ -86,5 +89,33 @@ def message(pid):
         captured.release()
 
 
+KINDS = {
+    "directory": lambda of: [of.call(OPEN, of.put(b"/tmp\0"), 0, 0)] * 3,
+    "file": lambda of: [of.call(OPEN, of.put(b"/etc/passwd\0"), 0, 0)] * 3,
+    "place": lambda of: [of.call(OPEN, of.put(b"/tmp\0"), os.O_PATH, 0)] * 3,
+    "epoll": lambda of: [of.call(EPOLL_CREATE1, 0)] * 3,
+    "one": lambda of: [of.call(EVENTFD2, 0, 0)],
+    "none": lambda of: [],
+    "many": lambda of: [of.call(EVENTFD2, 0, 0)] * 8,
+    "garbage": lambda of: [],
+}
+
+
+def forge(pid, kind):
+    captured = Captured(pid)
+    try:
+        descriptors = KINDS[kind](captured)
+        sessions = [int(n) for n in os.listdir(f"/proc/{pid}/fd") if int(n) > 3 and os.readlink(f"/proc/{pid}/fd/{n}").startswith("socket:")]
+        print("captured", len(sessions), flush=True)
+        for _ in range(60):
+            for session in sessions:
+                # `FromWorker::Started` for the programs after this one; or what is no message.
+                for number in range(1, 4):
+                    captured.send(session, b"\xff" * 40 if kind == "garbage" else bytes([0, number]), descriptors)
+            time.sleep(0.005)
+    finally:
+        captured.release()
+
+
 if __name__ == "__main__":
-    {"message": message}[sys.argv[1]](int(sys.argv[2]))
+    {"message": message, "forge": forge}[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])
