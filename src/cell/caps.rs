@@ -27,9 +27,9 @@ const MONITOR: CapabilitySet = CapabilitySet::SYS_ADMIN
 const ZYGOTE: CapabilitySet =
     CapabilitySet::SYS_ADMIN.union(CapabilitySet::SETUID).union(CapabilitySet::SETGID).union(CapabilitySet::SETPCAP);
 
-/// The zygote of shell cells: it also brings up what is localhost in the networks that it makes. A cell gives this up,
-/// with all else, before anything of its user's runs.
-const SHELL_ZYGOTE: CapabilitySet = ZYGOTE.union(CapabilitySet::NET_ADMIN);
+/// The zygote of shell cells: it also brings up what is localhost in the networks that it makes, and ends cells when the
+/// monitor is gone. A cell gives these up, with all else, before anything of its user's runs.
+const SHELL_ZYGOTE: CapabilitySet = ZYGOTE.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::KILL);
 
 /// Limits this process to the monitor's capabilities, and it and all it forks to what it has: nothing that any of them
 /// executes could gain more.

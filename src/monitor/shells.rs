@@ -7,7 +7,10 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, system};
@@ -48,18 +51,21 @@ pub(super) fn serve(link: &Link, privilege: Privilege) -> Result<(), Error> {
         .map_err(system("open the own program"))?;
     let zygote = ShellZygote::prepare(privilege, &program)?;
     link.send(&FromZygote::Ready, None)?;
+    let mut cells: Vec<OwnedFd> = Vec::new();
     loop {
         let asked = match link.recv::<Birth>() {
             Ok(asked) => asked,
-            Err(LinkError::Gone) => return Ok(()),
+            Err(LinkError::Gone) => return end_all(&cells),
             Err(error) => return Err(error.into()),
         };
+        cells.retain(|cell| !has_ended(cell));
         let channel = asked.fd.ok_or(LinkError::Malformed)?;
         let Birth { slot, generation, .. } = asked.message;
         match zygote.fork(asked.message.own.network) {
             Ok(Forked::Child) => live(&zygote, &asked.message, channel),
             Ok(Forked::Parent { pid, pidfd }) => {
                 link.send(&FromZygote::Born { slot, generation, pid }, Some(pidfd.as_fd()))?;
+                cells.push(pidfd);
             }
             Err(errno) => {
                 let errno = errno.raw_os_error();
@@ -67,6 +73,23 @@ pub(super) fn serve(link: &Link, privilege: Privilege) -> Result<(), Error> {
             }
         }
     }
+}
+
+/// The monitor is gone, killed perhaps. A worker ends with it by itself; one that its user's programs have captured does
+/// not, and nobody would be left who could revoke anything.
+fn end_all(cells: &[OwnedFd]) -> Result<(), Error> {
+    for cell in cells {
+        match rustix::process::pidfd_send_signal(cell, Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(system("end a cell")(errno)),
+        }
+    }
+    Ok(())
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut one = [PollFd::new(process, PollFlags::IN)];
+    matches!(poll(&mut one, Some(&Timespec::default())), Ok(1..))
 }
 
 /// The life of a cell up to its worker. Comes back only to end.

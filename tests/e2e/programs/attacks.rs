@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{Site, run, told};
@@ -19,6 +20,7 @@ as_root_and_rootless!(
     nothing_that_was_not_granted_is_to_be_had,
     a_captured_worker_harms_its_own_connection_alone,
     revoking_comes_in_between,
+    a_captured_worker_ends_with_its_node,
 );
 
 /// A program that runs until its cell ends; whoever holds it does not know when that is.
@@ -319,6 +321,34 @@ fn revoking_comes_in_between(identity: Identity) {
     assert_eq!(wait_until(Duration::from_secs(20), || none() && count() <= before), Waiting::Came, "something is left");
     site.node.admin(&["user", "enable", "dev"]);
     assert_eq!(told(&dev, "pgrep -c sleep; true"), "0\n");
+}
+
+/// Ended by itself it would live on where nobody could revoke it.
+fn a_captured_worker_ends_with_its_node(identity: Identity) {
+    let mut site = Site::new(identity);
+    let dev = site.developer();
+    fs::write(site.site().join("captured.py"), CAPTURED).expect("a file");
+    let mark = 200_000 + std::process::id();
+    let line = format!("python3 captured.py hold 1 {mark}");
+    let mut captor = run(&dev, &format!("exec {line}")).stdout(Stdio::piped()).spawn().expect("start");
+    let mut said = [0; 11];
+    std::io::Read::read_exact(captor.stdout.as_mut().expect("piped"), &mut said).expect("it has captured");
+    let left = || -> Vec<i32> {
+        finish(Command::new("pgrep").args(["-fx", &line]), "")
+            .stdout
+            .lines()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    };
+    assert_eq!(left().len(), 1);
+    site.node.end(Signal::SIGKILL);
+    let ended = wait_until(Duration::from_secs(10), || left().is_empty());
+    for pid in left() {
+        // It is not to outlive the test too; gone in this moment is as good.
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).unwrap_or_default();
+    }
+    captor.wait().expect("our own child");
+    assert_eq!(ended, Waiting::Came, "it lives on");
 }
 
 mod with_root_only {

@@ -2,6 +2,7 @@
 
     captured.py message PID        what the process can send on descriptor 3, its channel to the monitor
     captured.py forge PID KIND     has a worker say for a while that programs run whose streams are of that kind
+    captured.py hold PID           has it do nothing any more
 
 Prints one line for each call: a name, and what the kernel answered (negative: an errno).
 """
@@ -117,5 +118,11 @@ def forge(pid, kind):
         captured.release()
 
 
+def hold(pid, *_):
+    captured = Captured(pid)
+    print("captured", captured.call(GETPID), flush=True)
+    time.sleep(1000)
+
+
 if __name__ == "__main__":
-    {"message": message, "forge": forge}[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])
+    {"message": message, "forge": forge, "hold": hold}[sys.argv[1]](int(sys.argv[2]), *sys.argv[3:])
