@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
 
 use crate::cell::{self, Privilege};
 use crate::config;
@@ -130,6 +131,7 @@ fn system(step: &'static str) -> impl Fn(Errno) -> Error {
 pub fn run(settings: &config::Node, roles: Roles<'_>, on_ready: &mut dyn FnMut(&Ready)) -> Result<(), Error> {
     await_single_thread()?;
     let listeners = listeners::bind(&settings.monitor.listen)?;
+    take_all_descriptors()?;
     let privilege = Privilege::establish()?;
     let layers = trial::layers(privilege, &settings.monitor)?;
     refuse_missing(&layers, &settings.monitor.require)?;
@@ -161,6 +163,15 @@ fn await_single_thread() -> Result<(), Error> {
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
     }
+}
+
+/// Takes as many descriptors as this process may have. There are three for each connection; and the kernel holds those that
+/// are under way between all processes of a user against the sender's own limit, so that a cell of an ordinary user's node
+/// could keep the monitor from sending any while its limit was the lower one.
+fn take_all_descriptors() -> Result<(), Error> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .map_err(system("take more descriptors"))
 }
 
 fn refuse_missing(layers: &[LayerReport], required: &[Layer]) -> Result<(), Error> {

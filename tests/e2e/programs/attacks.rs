@@ -1,12 +1,14 @@
 //! Somebody with programs in a cell, and others of the account around them, go for what was not granted.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::Value;
 
 use super::{Site, run, told};
@@ -21,6 +23,8 @@ as_root_and_rootless!(
     a_captured_worker_harms_its_own_connection_alone,
     revoking_comes_in_between,
     a_captured_worker_ends_with_its_node,
+    what_is_exchanged_while_a_cell_is_built_leads_nowhere,
+    descriptors_under_way_shut_nobody_out,
 );
 
 /// A program that runs until its cell ends; whoever holds it does not know when that is.
@@ -349,6 +353,70 @@ fn a_captured_worker_ends_with_its_node(identity: Identity) {
     }
     captor.wait().expect("our own child");
     assert_eq!(ended, Waiting::Came, "it lives on");
+}
+
+/// Another process of the account puts links where a grant, a nested one and the user's home are looked for.
+fn what_is_exchanged_while_a_cell_is_built_leads_nowhere(identity: Identity) {
+    let site = Site::new(identity);
+    let config = site.site().join("config");
+    fs::create_dir(&config).expect("a directory");
+    site.node.own(&site.home);
+    let dev = site.user("dev", "exec", &[("www/site1", "rw"), ("www/site1/config", "ro")]);
+    told(&dev, "true");
+    let links =
+        [site.site(), config, site.home.join(".enclos/home/dev"), site.home.join(".enclos/home")].map(|place| {
+            let link = site.home.join(format!("link-{}", place.file_name().expect("a name").display()));
+            std::os::unix::fs::symlink(site.home.join("private"), &link).expect("a link");
+            (place, link)
+        });
+    site.node.own(&site.home);
+    let look = "for at in . config ~ /home/dev; do cat $at/secret.txt; ls -A $at; touch $at/made; done";
+    let over = AtomicBool::new(false);
+    let (mut built, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        for (place, link) in &links {
+            let over = &over;
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    // One of the others may have moved it away at this moment.
+                    renameat_with(CWD, place, CWD, link, RenameFlags::EXCHANGE).unwrap_or_default();
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+            });
+        }
+        for _ in 0..60 {
+            let ended = finish(&mut run(&dev, look), "");
+            assert!(!ended.stdout.contains("the account's own") && !ended.stdout.contains("secret.txt"), "{ended:?}");
+            *(if ended.stderr.contains("secret.txt") { &mut built } else { &mut refused }) += 1;
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(!site.home.join("private/made").exists());
+    assert!(refused > 0, "{built} cells were built and none was refused: there was no race");
+}
+
+/// What the kernel counts for a user, all users of an ordinary user's node have together.
+fn descriptors_under_way_shut_nobody_out(identity: Identity) {
+    let mut node = Node::prepare(identity);
+    let few = node.dir().join("few");
+    fs::write(&few, format!("#!/bin/sh\nulimit -Sn 1024\nexec {} \"$@\"\n", identity.enclos().display()))
+        .expect("a script");
+    fs::set_permissions(&few, fs::Permissions::from_mode(0o755)).expect("may be run");
+    node.replace_binary(&few, ("ENCLOS_TEST", "1"));
+    node.serve();
+    let home = node.account("acme");
+    let site = Site { node, home };
+    let (dev, other) = (site.developer(), site.user("other", "sftp", &[("www/site2", "rw")]));
+    fs::write(site.site().join("under-way.py"), include_str!("scripts/under-way.py")).expect("a file");
+    let mut holder = run(&dev, "exec python3 under-way.py").stdout(Stdio::piped()).spawn().expect("start");
+    let mut said = [0; 5];
+    std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut said).expect("they are under way");
+    for _ in 0..5 {
+        let mut raw = Raw::try_connect(&other).expect("a login");
+        assert!(raw.stat(b"/").is_success());
+    }
+    drop(holder.kill());
+    holder.wait().expect("our own child");
 }
 
 mod with_root_only {
