@@ -10,8 +10,8 @@ use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, 
 
 /// An SSH server for shared accounts: every login is kept by the kernel inside its own part of one account.
 ///
-/// This release serves SFTP and, to logins with the services exec and shell, programs of the host in a cell of their own
-/// without a network. Forwarding is not served yet; a login that asks for it is told so.
+/// This release serves SFTP and, to logins with the services for it, programs of the host in a cell of their own, and
+/// forwards of ports, sockets and agents from and to that cell.
 #[derive(Debug, Parser)]
 #[command(name = "enclos", version)]
 pub(super) struct Arguments {
