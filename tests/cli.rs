@@ -184,9 +184,10 @@ fn programs_read_json_of_a_fixed_shape() {
             "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },
-        "forwards": { "network": "own", "permit_open": "any", "permit_listen": "any" }
+        "forwards": { "network": "host", "permit_open": "db.example:3306,*:443", "permit_listen": "any" }
     });
-    let set = "user set bob --uploads atomic --umask 27 --max-file-size 10M --deny-name *.php --deny-name .htaccess";
+    let set = "user set bob --uploads atomic --umask 27 --max-file-size 10M --deny-name *.php --deny-name .htaccess \
+               --network host --permit-open db.example:3306,*:443";
     assert_eq!(place.json(set), user);
     assert_eq!(place.json("user show bob"), user);
     assert_eq!(place.json("user list --account acme"), json!([user]));
