@@ -1,6 +1,6 @@
 //! Which capabilities each of our processes keeps. What is not listed cannot be had again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
@@ -50,9 +50,9 @@ pub(super) fn keep_for_shell_zygote() -> Result<(), Error> {
 
 /// Makes this process an ordinary one with the given ids, no group and no capability, that can open nothing of the host
 /// but what is beneath `directories`.
-pub fn keep_for_control(ids: Option<(u32, u32)>, directories: &[&Path]) -> Result<(), Error> {
+pub fn keep_for_control(ids: Option<(u32, u32)>, directories: &[&Path], files: &[PathBuf]) -> Result<(), Error> {
     become_nobody(ids)?;
-    confine_to_directories(directories)
+    confine_to_directories(directories, files)
 }
 
 /// Drops the bounding set, the groups, the ids and every capability, in the order in which each is still allowed.

@@ -5,7 +5,7 @@
 //! says so at its start.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, RestrictionStatus,
@@ -100,7 +100,7 @@ pub(super) fn confine_shell(
 
 /// Closes Landlock over the directories that control keeps its database and its socket in. Nothing else of the host can
 /// be opened, read or written afterwards.
-pub(super) fn confine_to_directories(directories: &[&Path]) -> Result<(), Error> {
+pub(super) fn confine_to_directories(directories: &[&Path], files: &[PathBuf]) -> Result<(), Error> {
     let Some(abi) = abi() else { return Ok(()) };
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -110,6 +110,10 @@ pub(super) fn confine_to_directories(directories: &[&Path]) -> Result<(), Error>
         .map_err(Error::Landlock)?;
     for directory in directories {
         rules = allow(rules, abi, directory, rights(abi, Mode::Rw))?;
+    }
+    // A host need not have all of them; what is missing is not there to be read.
+    for file in files.iter().filter(|file| file.exists()) {
+        rules = allow(rules, abi, file, AccessFs::ReadFile.into())?;
     }
     enforce(rules)
 }

@@ -3,10 +3,12 @@
 //! Runs in: whatever process starts the node, and the command line. Trusts: the operator, whose mistakes are answered
 //! with what would have been right.
 
+mod database;
 mod settings;
 mod system_users;
 mod written;
 
+pub use database::{Database, ServerUrl};
 pub use settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
 pub use system_users::{is_taken, system_user};
 pub use written::{ConfigError, DEFAULT_FILE, Written, load};

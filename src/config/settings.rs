@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::database::Database;
 use crate::domain::Layer;
 
 /// Everything a node was told.
@@ -39,7 +40,7 @@ impl Paths {
         self.state.join("db")
     }
 
-    /// The database.
+    /// The database, unless another is named.
     pub fn database(&self) -> PathBuf {
         self.database_dir().join("control.sqlite")
     }
@@ -93,6 +94,8 @@ pub struct MonitorSettings {
     pub listen: Vec<SocketAddr>,
     /// Where things are.
     pub paths: Paths,
+    /// Where control's database is.
+    pub database: Database,
     /// Ids for sessions.
     pub ids: Ids,
     /// User and group id of control when the node runs as root.
@@ -114,6 +117,8 @@ pub struct MonitorSettings {
 pub struct ControlSettings {
     /// Where things are.
     pub paths: Paths,
+    /// The database.
+    pub database: Database,
     /// Ids that no account may have, because processes of the node have them.
     pub ids: Ids,
     /// Most passwords hashed at the same time; each takes 19 MiB.

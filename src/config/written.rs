@@ -10,6 +10,7 @@ use std::{fs, io};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::database::Database;
 use super::settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
 use super::system_users::system_user;
 use crate::domain::Layer;
@@ -83,6 +84,7 @@ fn hint(nearest: Option<&str>) -> String {
 #[expect(missing_docs, reason = "deploy/enclos.toml documents every key")]
 pub struct Written {
     pub state: PathBuf,
+    pub database: Option<String>,
     pub listen: Vec<SocketAddr>,
     pub host_keys: Option<PathBuf>,
     pub control_user: String,
@@ -102,8 +104,12 @@ pub struct Written {
 }
 
 /// Every key there is, and what it takes.
-const KEYS: [(&str, &str); 17] = [
+const KEYS: [(&str, &str); 18] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
+    (
+        "database",
+        "a file such as \"/var/lib/enclos/db/control.sqlite\" or a URL such as \"postgres://enclos@db.example/enclos\"",
+    ),
     ("listen", "a list of addresses with ports such as [\"127.0.0.1:2222\"]"),
     ("host_keys", "a directory such as \"/var/lib/enclos/keys\""),
     ("control_user", "the name of a system user such as \"enclos-control\""),
@@ -135,6 +141,7 @@ impl Default for Written {
         let ids = Ids::default();
         Written {
             state: DEFAULT_STATE.into(),
+            database: None,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 2222))],
             host_keys: None,
             control_user: "enclos-control".to_owned(),
@@ -269,10 +276,12 @@ impl Written {
         if let Some(keys) = &self.host_keys {
             paths.keys = absolute("host_keys", keys).map_err(impossible)?;
         }
+        let database = database(self.database.as_deref(), &paths).map_err(impossible)?;
         Ok(Node {
             monitor: MonitorSettings {
                 listen: self.listen,
                 paths: paths.clone(),
+                database: database.clone(),
                 ids,
                 control_ids: control_ids(&self.control_user, ids),
                 require: self.require,
@@ -281,7 +290,7 @@ impl Written {
                 max_connections: self.max_connections,
                 spare_sessions: self.spare_sessions,
             },
-            control: ControlSettings { paths, ids, max_hashing: self.max_hashing },
+            control: ControlSettings { paths, database, ids, max_hashing: self.max_hashing },
             session: SessionSettings {
                 max_auth_attempts: self.max_auth_attempts,
                 keepalive_interval: (self.keepalive_interval > 0).then(|| Duration::from_secs(self.keepalive_interval)),
@@ -323,6 +332,15 @@ fn octal(umask: &str) -> Result<u32, Problem> {
     bits.ok_or(("umask", "must be an octal number such as \"0022\""))
 }
 
+fn database(written: Option<&str>, paths: &Paths) -> Result<Database, Problem> {
+    let Some(written) = written else { return Ok(Database::File(paths.database())) };
+    let problem = (
+        "database",
+        "must be a file by its whole path in a directory of its own, or a URL that begins with postgres://",
+    );
+    Database::parse(written).ok_or(problem)
+}
+
 /// Processes of a node leave the directory they were started in.
 fn absolute(key: &'static str, path: &Path) -> Result<PathBuf, Problem> {
     std::path::absolute(path).map_err(|_| (key, "is empty; give a directory"))
@@ -358,7 +376,12 @@ mod tests {
         let uncommented: String =
             sample.lines().map(|l| l.strip_prefix("#! ").unwrap_or(l)).collect::<Vec<_>>().join("\n");
         let written = read_text(&uncommented).expect("the sample is a configuration");
-        assert_eq!(written, Written { host_keys: Some("/var/lib/enclos/keys".into()), ..Written::default() });
+        let shown = Written {
+            host_keys: Some("/var/lib/enclos/keys".into()),
+            database: Some("/var/lib/enclos/db/control.sqlite".into()),
+            ..Written::default()
+        };
+        assert_eq!(written, shown);
         let table: Table = uncommented.parse().expect("TOML");
         assert_eq!(KEYS.iter().filter(|(key, _)| !table.contains_key(*key)).count(), 0, "every key is shown");
     }
@@ -394,6 +417,7 @@ mod tests {
             ("max_auth_attempts = 0", "max_auth_attempts must be above 0"),
             ("max_auth_attempts = 100", "max_auth_attempts must be at most 20"),
             ("state = \"\"", "state is empty; give a directory"),
+            ("database = \"mysql://x/y\"", "database must be a file by its whole path"),
             ("listen = 5", "listen must be a list of addresses with ports such as [\"127.0.0.1:2222\"], not 5"),
             ("listen = [\"nowhere\"]", "not [\"nowhere\"]"),
             ("require = [\"magic\"]", "require must be a list of layers"),

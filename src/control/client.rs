@@ -58,8 +58,7 @@ fn ask(mut stream: UnixStream, operation: &Operation) -> Result<Outcome, ClientE
 fn alone(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
     runtime.block_on(async {
-        let store =
-            Store::open(&settings.paths.database()).await.map_err(|e| ClientError::Refused(Causes(&e).to_string()))?;
+        let store = Store::open(&settings.database).await.map_err(|e| ClientError::Refused(Causes(&e).to_string()))?;
         let done = operation::apply(&store, settings.ids, operation)
             .await
             .map_err(|e| ClientError::Refused(Causes(&e).to_string()));

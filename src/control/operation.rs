@@ -7,7 +7,9 @@ mod accounts;
 mod credentials;
 mod grants;
 #[cfg(test)]
-mod tests;
+mod on_postgres;
+#[cfg(test)]
+mod on_sqlite;
 mod users;
 
 use serde::{Deserialize, Serialize};

@@ -35,7 +35,7 @@ pub fn serve(settings: &ControlSettings, link: Link) -> Result<(), Error> {
 }
 
 async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
-    let store = Store::open(&settings.paths.database()).await?;
+    let store = Store::open(&settings.database).await?;
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
     let admin = admin_socket::bind(&settings.paths.admin_socket())?;

@@ -1,6 +1,7 @@
 //! Keeps control and the zygote: forks them, hears them, and forks them again when they end. Live sessions go on meanwhile.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -88,8 +89,10 @@ impl Node<'_> {
     pub(super) fn fork_control(&mut self) -> Result<(), Error> {
         let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
         let role = self.roles.control;
-        let (database, run) = (self.settings.paths.database_dir(), self.settings.paths.run_dir());
-        let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &[&database, &run]) {
+        let (database, run) = (&self.settings.database, self.settings.paths.run_dir());
+        let writable: Vec<&Path> = database.directory().into_iter().chain([run.as_path()]).collect();
+        let readable = database.readable();
+        let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &writable, &readable) {
             Ok(()) => role(link),
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "control could not drop its privileges");

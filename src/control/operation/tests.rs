@@ -1,9 +1,8 @@
 //! Operations on a temporary database, as the command line and the admin socket have them done.
 
-use tempfile::TempDir;
-
 use super::*;
 use crate::control::outcome::{AccountView, GrantView, KeyView, UserView};
+use crate::control::store::testing::Fresh;
 use crate::domain::{ClaimedName, Facts, NamePatterns, Network, Setting, UploadPolicy, Uploads};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti bob@laptop";
@@ -11,14 +10,14 @@ const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZ
 /// A database with the account `acme` and its user `bob`.
 struct Database {
     store: Store,
-    _directory: TempDir,
+    fresh: Fresh,
 }
 
 impl Database {
     async fn empty() -> Database {
-        let directory = tempfile::tempdir().expect("a directory");
-        let store = Store::open(&directory.path().join("control.sqlite")).await.expect("a database");
-        Database { store, _directory: directory }
+        let fresh = fresh();
+        let store = Store::open(&fresh.database).await.expect("a database");
+        Database { store, fresh }
     }
 
     async fn with_bob() -> Database {
@@ -291,10 +290,10 @@ async fn sessions_are_for_a_running_node() {
 async fn what_was_done_is_there_when_the_database_is_opened_again() {
     let database = Database::with_bob().await;
     database.done(grant_add("bob", "www", Mode::Ro)).await;
-    let Database { store, _directory: directory } = database;
+    let Database { store, fresh } = database;
     store.close().await;
-    let store = Store::open(&directory.path().join("control.sqlite")).await.expect("a database");
-    let again = Database { store, _directory: directory };
+    let store = Store::open(&fresh.database).await.expect("a database");
+    let again = Database { store, fresh };
     assert_eq!(again.grants("bob").await[0].path.as_str(), "www");
 }
 

@@ -1,7 +1,7 @@
 //! Rows of accounts.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::AccountView;
@@ -64,7 +64,7 @@ impl Store {
     }
 }
 
-fn view(row: SqliteRow) -> Result<AccountView, StoreError> {
+fn view(row: AnyRow) -> Result<AccountView, StoreError> {
     Ok(AccountView {
         name: parse("account name", row.try_get("name")?)?,
         uid: id_number(row.try_get("uid")?)?,
@@ -75,7 +75,7 @@ fn view(row: SqliteRow) -> Result<AccountView, StoreError> {
     })
 }
 
-fn facts(row: &SqliteRow) -> Result<AccountFacts, StoreError> {
+fn facts(row: &AnyRow) -> Result<AccountFacts, StoreError> {
     Ok(AccountFacts {
         id: AccountId(row.try_get("id")?),
         name: parse("account name", row.try_get("name")?)?,

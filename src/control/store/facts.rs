@@ -1,7 +1,7 @@
 //! Everything that bears on one claim, in one query: a login waits for it.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::users::{account_of, user_of};
 use super::{Store, StoreError, parse};
@@ -54,7 +54,7 @@ impl Store {
     }
 }
 
-fn grant_of(row: &SqliteRow) -> Result<Option<Grant>, StoreError> {
+fn grant_of(row: &AnyRow) -> Result<Option<Grant>, StoreError> {
     let Some(id) = row.try_get::<Option<i64>, _>("grant_id")? else { return Ok(None) };
     Ok(Some(Grant {
         id: GrantId(id),
@@ -64,7 +64,7 @@ fn grant_of(row: &SqliteRow) -> Result<Option<Grant>, StoreError> {
     }))
 }
 
-fn key_of(row: &SqliteRow) -> Result<Option<KeyFacts>, StoreError> {
+fn key_of(row: &AnyRow) -> Result<Option<KeyFacts>, StoreError> {
     let Some(id) = row.try_get::<Option<i64>, _>("key_id")? else { return Ok(None) };
     Ok(Some(KeyFacts { id: KeyId(id), fingerprint: row.try_get("fingerprint")?, label: row.try_get("label")? }))
 }

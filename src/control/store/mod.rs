@@ -3,19 +3,21 @@
 //! Trusts what it stored itself, but checks it again on the way out: a row that does not parse is an error, not a guess.
 
 mod accounts;
+mod connect;
 mod facts;
 mod grants;
 mod keys;
 #[cfg(test)]
 mod migrated;
+#[cfg(test)]
+pub(super) mod testing;
 mod users;
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Any, AnyPool, Transaction};
+
+use crate::config::Database;
 
 pub(super) use facts::Known;
 pub(super) use grants::Rights;
@@ -25,10 +27,10 @@ pub(super) use keys::StoredKey;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be opened.
-    #[error("open the database {}", path.display())]
+    #[error("open the database {database}")]
     Open {
-        /// Where.
-        path: PathBuf,
+        /// Which.
+        database: Database,
         /// Why not.
         source: sqlx::Error,
     },
@@ -51,17 +53,17 @@ pub enum StoreError {
 /// An open database.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
-    pool: SqlitePool,
+    pool: AnyPool,
 }
 
 /// A change that is made as a whole or not at all.
-pub(super) type Change = Transaction<'static, Sqlite>;
+pub(super) type Change = Transaction<'static, Any>;
 
 impl Store {
     /// Opens the database, making it and bringing it up to date as needed.
-    pub(super) async fn open(path: &Path) -> Result<Store, StoreError> {
-        let pool = connect(path).await?;
-        MIGRATIONS.run(&pool).await.map_err(StoreError::Migrate)?;
+    pub(super) async fn open(database: &Database) -> Result<Store, StoreError> {
+        let pool = connect::connect(database).await?;
+        connect::migrations(database).run(&pool).await.map_err(StoreError::Migrate)?;
         Ok(Store { pool })
     }
 
@@ -74,23 +76,6 @@ impl Store {
     pub(super) async fn close(self) {
         self.pool.close().await;
     }
-}
-
-/// What brings a database of any earlier release up to date.
-static MIGRATIONS: Migrator = sqlx::migrate!("src/control/store/migrations");
-
-async fn connect(path: &Path) -> Result<SqlitePool, StoreError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .foreign_keys(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // With a write-ahead log this loses no committed change when a process dies, and none that is older than
-        // the last checkpoint when the power goes; FULL loses neither, and changes are rare.
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(5));
-    let opened = SqlitePoolOptions::new().max_connections(4).connect_with(options).await;
-    opened.map_err(|source| StoreError::Open { path: path.to_owned(), source })
 }
 
 fn now() -> i64 {

@@ -1,7 +1,7 @@
 //! Rows of users and their passwords.
 
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
+use sqlx::any::AnyRow;
 
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::UserView;
@@ -163,7 +163,7 @@ impl Store {
     }
 }
 
-pub(super) fn user_of(row: &SqliteRow) -> Result<UserFacts, StoreError> {
+pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
     Ok(UserFacts {
         id: UserId(row.try_get("id")?),
         name: parse("user name", row.try_get("name")?)?,
@@ -187,7 +187,7 @@ pub(super) fn user_of(row: &SqliteRow) -> Result<UserFacts, StoreError> {
 }
 
 /// What a column that may say nothing says.
-fn maybe<T: std::str::FromStr>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, StoreError> {
+fn maybe<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
     row.try_get::<Option<String>, _>(column)?.map(|text| parse(column, text)).transpose()
 }
 
@@ -196,7 +196,7 @@ fn size(number: i64) -> Result<ByteCount, StoreError> {
     size.ok_or_else(|| StoreError::Row { what: "size", text: number.to_string() })
 }
 
-pub(super) fn account_of(row: &SqliteRow) -> Result<AccountFacts, StoreError> {
+pub(super) fn account_of(row: &AnyRow) -> Result<AccountFacts, StoreError> {
     Ok(AccountFacts {
         id: AccountId(row.try_get("account_id")?),
         name: parse("account name", row.try_get("account_name")?)?,
@@ -207,7 +207,7 @@ pub(super) fn account_of(row: &SqliteRow) -> Result<AccountFacts, StoreError> {
     })
 }
 
-fn view(row: &SqliteRow) -> Result<UserView, StoreError> {
+fn view(row: &AnyRow) -> Result<UserView, StoreError> {
     let user = user_of(row)?;
     Ok(UserView {
         view: user.view(),
