@@ -65,6 +65,10 @@ fn what_is_not_permitted_is_refused_with_a_sentence(identity: Identity) {
     assert!(said.contains("administratively prohibited: this login has a network of its own"), "{said}");
     let said = refusal(&own, &format!("localhost:{host}"));
     assert!(said.contains("connect failed: the host or port cannot be reached: Connection refused"), "{said}");
+    assert!(refusal(&own, &format!("{}:80", "a".repeat(300))).contains("connect failed: this is no host and port"));
+    for host in ["0.0.0.0", "[::]", "[fe80::1%lo]", "169.254.169.254"] {
+        assert!(refusal(&own, &format!("{host}:80")).contains("network of its own"), "{host}");
+    }
     let some = site.user("some", "forward-local", &["--network", "host", "--permit-open", "db.example:3306,8080"]);
     for place in [&format!("localhost:{host}"), "db.example:3307", "127.0.0.2:22"] {
         let said = refusal(&some, place);

@@ -11,6 +11,7 @@ as_root_and_rootless!(
     a_free_port_is_chosen_and_given_back,
     only_localhost_is_listened_on,
     what_may_not_be_listened_on_is_refused_with_a_sentence,
+    a_flood_of_listeners_and_of_connections_is_bounded,
 );
 
 /// What a connection from within the cell brings, when it has sent `hello` and nothing more.
@@ -134,4 +135,21 @@ fn what_may_not_be_listened_on_is_refused_with_a_sentence(identity: Identity) {
     let any = site.user("any", "forward-remote", &[]);
     let said = refusal(&any, "80");
     assert!(said.contains("it cannot be listened there: Permission denied"), "{said}");
+}
+
+fn a_flood_of_listeners_and_of_connections_is_bounded(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.user("dev", "exec,forward-remote", &[]);
+    let mut command = ssh(&dev);
+    // Nobody takes what is offered: the client's end of it does not exist.
+    command.args(["-v", "-R", "7073:127.0.0.1:1"]);
+    command.args((1..=40).flat_map(|port| ["-R".to_owned(), format!("0:127.0.0.1:{port}")])).arg(dev.at());
+    let attempt = "grep -c \" 0A \" /proc/net/tcp; python3 -c '
+import socket
+kept = [socket.create_connection((\"127.0.0.1\", 7073)) for _ in range(1000)]
+print(len(kept))'; echo alive";
+    let ended = finish(command.arg(attempt), "");
+    assert!(ended.stderr.contains("Remote: this connection listens on too many places"), "{}", ended.stderr);
+    assert_eq!(ended.stdout, "32\n1000\nalive\n");
+    assert_eq!(told(&dev, "grep -c ' 0A ' /proc/net/tcp; true"), "0\n", "they are gone with the connection");
 }

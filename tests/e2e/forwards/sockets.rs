@@ -156,8 +156,21 @@ fn an_agent_is_there_for_its_connection(identity: Identity) {
     drop(held);
     assert_eq!(wait_until(PATIENCE, || told(&dev, TEMPORARY).is_empty()), Waiting::Came);
     drop(keeper);
-    // A neighbour finds no socket, and a login without the service gets none.
-    let other = site.user("other", "exec", &[]);
+    // A neighbour's forward finds no socket, and a login without the service gets none.
+    let mut held = with_agent("echo $SSH_AUTH_SOCK > socket; sleep 1000");
+    let held = Running::start(held.stdin(Stdio::null()));
+    let named = site.home.join("www/site1/socket");
+    assert_eq!(wait_until(PATIENCE, || fs::read_to_string(&named).is_ok_and(|s| s.ends_with('\n'))), Waiting::Came);
+    let path = fs::read_to_string(&named).expect("its name");
+    let other = site.user("other", "exec,forward-local", &[]);
+    let here = site.node.dir().join("stolen.sock");
+    let mut command = ssh(&other);
+    command.args(["-N", "-L", &format!("{}:{}", here.display(), path.trim())]).arg(other.at());
+    let forwarding = Running::start(command.stdin(Stdio::null()));
+    assert_eq!(wait_until(PATIENCE, || here.exists()), Waiting::Came);
+    let stolen = finish(Command::new("ssh-add").arg("-l").env("SSH_AUTH_SOCK", &here), "");
+    assert!(!stolen.status.success() && stolen.stdout.is_empty(), "{stolen:?}");
+    drop((forwarding, held));
     let mut client = agent.client(&other, &format!("echo [$SSH_AUTH_SOCK]; {TEMPORARY}"));
     assert_eq!(finish(&mut client, "").ok(), "[]\n");
 }
