@@ -41,6 +41,18 @@ impl Mode {
         self == other || self == Mode::Rw || other == Mode::Hidden
     }
 
+    /// What both allow.
+    #[must_use]
+    pub fn and(self, other: Mode) -> Mode {
+        if other.covers(self) {
+            self
+        } else if self.covers(other) {
+            other
+        } else {
+            Mode::Hidden
+        }
+    }
+
     /// Whether what is there already may be read.
     pub fn reads(self) -> bool {
         matches!(self, Mode::Rw | Mode::Ro)

@@ -8,11 +8,14 @@ mod claim;
 mod facts;
 mod forward;
 mod grant;
+mod key_line;
 mod layer;
 mod name;
 mod name_pattern;
 mod path;
+mod scope;
 mod service;
+mod sources;
 mod upload;
 mod view;
 
@@ -21,11 +24,14 @@ pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
 pub use facts::{AccountFacts, AccountId, AsOf, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
 pub use forward::{BadPermits, ForwardChange, ForwardPolicy, Network, Permits, UnknownNetwork};
 pub use grant::{Grant, Mode, UnknownMode, deciding, narrows};
+pub use key_line::{BadLine, KeyLine, KeyOption};
 pub use layer::{Layer, LayerReport, UnknownLayer};
 pub use name::{AccountName, BadName, UserName};
 pub use name_pattern::{BadPattern, NamePattern, NamePatterns};
 pub use path::{BadPath, HomePath, RelPath};
+pub use scope::{BadScope, KeyChange, Scope, ScopePaths, Terms, TermsChange};
 pub use service::{Service, Services, UnknownService};
+pub use sources::{BadSource, Sources};
 pub use upload::{
     BadMode, DirectoryMode, FileMode, Setting, Umask, UnknownUploads, UploadChange, UploadPolicy, Uploads,
 };

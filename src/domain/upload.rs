@@ -166,7 +166,7 @@ pub enum Setting<T> {
 }
 
 impl<T> Setting<T> {
-    fn apply(self, to: &mut Option<T>) {
+    pub(super) fn apply(self, to: &mut Option<T>) {
         match self {
             Setting::Kept => {}
             Setting::Unset => *to = None,
