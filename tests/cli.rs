@@ -162,7 +162,8 @@ fn programs_read_json_of_a_fixed_shape() {
     let place = Place::with_bob();
     let id = own_id();
     let account = json!({
-        "name": "acme", "uid": id, "gid": id, "home": place.path("home"), "status": "active", "users": 1
+        "name": "acme", "uid": id, "gid": id, "home": place.path("home"), "status": "active", "users": 1,
+        "terms": { "expires": null, "from": "" }
     });
     assert_eq!(place.json("account show acme"), account);
     assert_eq!(place.json("account list"), json!([account]));
@@ -173,14 +174,16 @@ fn programs_read_json_of_a_fixed_shape() {
 
     place.file("key.pub", KEY);
     let key = json!({
-        "id": 1, "user": "bob", "fingerprint": FINGERPRINT, "algorithm": "ssh-ed25519", "label": "bob@laptop"
+        "id": 1, "user": "bob", "fingerprint": FINGERPRINT, "algorithm": "ssh-ed25519", "label": "bob@laptop",
+        "scope": { "paths": null, "mode": null, "services": null, "no_terminal": false },
+        "terms": { "expires": null, "from": "" }
     });
     assert_eq!(place.json("key add bob --file key.pub"), key);
     assert_eq!(place.json("key list bob"), json!([key]));
 
     let user = json!({
         "name": "bob", "account": "acme", "services": "sftp", "status": "active", "view": "rooted", "grants": [grant], "keys": 1,
-        "password": false, "uploads": {
+        "password": false, "terms": { "expires": null, "from": "" }, "uploads": {
             "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },
@@ -288,8 +291,11 @@ fn what_is_no_public_key_is_refused_with_its_own_sentence() {
         (WEAK_KEY, "RSA keys need at least 2048 bits"),
         ("hello", "this is not a public key"),
         ("", "this is not a public key"),
-        (&format!("{KEY}{KEY}"), "there are 2 keys in it"),
-        (&format!("restrict,command=\"x\" {KEY}"), "options in front of a key"),
+        (&KEY.repeat(101), "there are 101 keys in it"),
+        (&format!("{KEY}{KEY}"), "bob has that key already"),
+        (&format!("# old\n{KEY}restrict,command=\"x\" {KEY}"), "line 3: option command cannot be honoured"),
+        (&format!("from=\"example.org\" {KEY}"), "line 1: option from: \"example.org\" is not an address"),
+        (&format!("fast {KEY}"), "line 1: option \"fast\" is not known"),
         ("ssh-dss AAAAB3NzaC1kc3MAAACBAA== x", "DSA keys are not safe"),
         ("ssh-ed25519-cert-v01@openssh.com AAAA", "certificates are not supported yet"),
     ] {

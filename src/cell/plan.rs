@@ -34,7 +34,7 @@ pub struct UserHome {
 impl UserHome {
     fn of(principal: &Principal) -> Result<UserHome, Unserved> {
         let user = principal.user().as_str();
-        let source = format!("{HOMES}/home/{user}").parse().map_err(|_| Unserved::UserHome)?;
+        let source = home_of(principal).parse().map_err(|_| Unserved::UserHome)?;
         // Where the account's own home has this path, the user's goes beside it.
         let is_taken = principal.home().components().take(2).eq(["home", user]);
         Ok(UserHome { source, at: format!("home/{user}{}", if is_taken { ".enclos" } else { "" }) })
@@ -246,6 +246,17 @@ impl Plan {
             source: Source::Grant(Rights { read_only: false, no_exec: false }),
         }));
         steps
+    }
+}
+
+/// Where a principal's own directory lies in the account. A key that may do less than its user has one of its own: what it
+/// left in the user's `.bashrc`, the user's own shell would run with all of the user's rights.
+fn home_of(principal: &Principal) -> String {
+    let user = principal.user();
+    match principal.narrow_key() {
+        None => format!("{HOMES}/home/{user}"),
+        // Of the characters of a fingerprint only this one cannot stand in a name.
+        Some(key) => format!("{HOMES}/keys/{user}/{}", key.fingerprint.replace('/', "_")),
     }
 }
 

@@ -2,10 +2,14 @@
 
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 
-use crate::domain::KeyBlob;
+use super::key_options::{self, BadOption};
+use crate::domain::{BadLine, KeyBlob, KeyLine, Scope, Terms};
 
 /// Smallest RSA key taken.
 const SMALLEST_RSA: usize = 2048;
+
+/// Most keys added at a time.
+const MOST: usize = 100;
 
 /// Why a text is not a key we take. The text says what to hand in instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,18 +20,26 @@ pub enum BadKey {
     /// No key in it.
     #[error("this is not a public key; give one line such as: ssh-ed25519 AAAA... name@host")]
     Malformed,
-    /// More than one.
-    #[error("there are {count} keys in it; add them one at a time")]
+    /// More than anybody has.
+    #[error("there are {count} keys in it; at most {most} can be added at a time", most = MOST)]
     Several {
         /// How many.
         count: usize,
     },
-    /// Options in front.
-    #[error("options in front of a key ({options:?}) are not supported yet; give the key alone")]
-    Options {
-        /// What stands there.
-        options: String,
+    /// One of the lines.
+    #[error("line {number}")]
+    Line {
+        /// Counted from 1.
+        number: usize,
+        /// What is wrong with it.
+        source: Box<BadKey>,
     },
+    /// The line cannot be read.
+    #[error(transparent)]
+    Form(#[from] BadLine),
+    /// An option in front of the key.
+    #[error(transparent)]
+    Option(#[from] BadOption),
     /// A certificate.
     #[error("this is a certificate; certificates are not supported yet. Give the key alone")]
     Certificate,
@@ -53,46 +65,51 @@ pub(super) struct ParsedKey {
     pub algorithm: String,
     /// The comment behind it.
     pub label: String,
+    /// What its options leave of the user's rights.
+    pub scope: Scope,
+    /// When and from where its options let it be used.
+    pub terms: Terms,
 }
 
-/// Reads one public key as `ssh-keygen` writes it.
-pub(super) fn parse(text: &str) -> Result<ParsedKey, BadKey> {
+/// Reads public keys as `ssh-keygen` and `authorized_keys` have them: at least one, or none at all with the line that is
+/// wrong.
+pub(super) fn parse(text: &str) -> Result<Vec<ParsedKey>, BadKey> {
     if text.contains("PRIVATE KEY-----") {
         return Err(BadKey::Private);
     }
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')).collect();
-    match lines.as_slice() {
-        [] => Err(BadKey::Malformed),
-        [line] => parse_line(line),
-        several => Err(BadKey::Several { count: several.len() }),
+    let is_key = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let lines: Vec<(usize, &str)> = (1..).zip(text.lines().map(str::trim)).filter(|(_, line)| is_key(line)).collect();
+    match lines.len() {
+        0 => return Err(BadKey::Malformed),
+        count if count > MOST => return Err(BadKey::Several { count }),
+        _ => {}
     }
+    let at_line = |number| move |source| BadKey::Line { number, source: Box::new(source) };
+    lines.into_iter().map(|(number, line)| parse_line(line).map_err(at_line(number))).collect()
 }
 
 fn parse_line(line: &str) -> Result<ParsedKey, BadKey> {
+    let KeyLine { options, key: line } = KeyLine::parse(line)?;
     let first = line.split_whitespace().next().unwrap_or_default();
     if first.ends_with("-cert-v01@openssh.com") {
         return Err(BadKey::Certificate);
     }
-    let Ok(key) = PublicKey::from_openssh(line) else { return Err(not_a_key(line, first)) };
+    if first == "ssh-dss" {
+        return Err(BadKey::Dsa);
+    }
+    let key = PublicKey::from_openssh(line).map_err(|_| BadKey::Malformed)?;
     strong_enough(&key)?;
+    let algorithm = key.algorithm().to_string();
+    let (scope, terms) = key_options::honour(options, algorithm.starts_with("sk-"))?;
     let blob = key.to_bytes().map_err(|_| BadKey::Malformed)?;
     Ok(ParsedKey {
         blob: KeyBlob::new(blob).map_err(|_| BadKey::Long)?,
         fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
-        algorithm: key.algorithm().to_string(),
+        algorithm,
         label: label(key.comment().as_str_lossy()),
+        scope,
+        terms,
     })
-}
-
-/// Options stand in front of the algorithm, which can then be found further on.
-fn not_a_key(line: &str, first: &str) -> BadKey {
-    let later = line.split_whitespace().skip(1).any(|word| word.starts_with("ssh-") || word.starts_with("ecdsa-"));
-    match later {
-        true if first.starts_with("ssh-dss") => BadKey::Dsa,
-        true => BadKey::Options { options: first.chars().take(64).collect() },
-        false if first == "ssh-dss" => BadKey::Dsa,
-        false => BadKey::Malformed,
-    }
 }
 
 fn strong_enough(key: &PublicKey) -> Result<(), BadKey> {
@@ -116,20 +133,56 @@ mod tests {
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
+    /// The form that `ssh-keygen -t ed25519-sk` writes.
+    const SK_ED25519: &str = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqtiAAAABHNzaDo=";
+
+    fn one(text: &str) -> ParsedKey {
+        let mut keys = parse(text).unwrap_or_else(|e| panic!("{text}: {e:?}"));
+        assert_eq!(keys.len(), 1);
+        keys.remove(0)
+    }
+
+    fn wrong(text: &str) -> BadKey {
+        match parse(text).expect_err(text) {
+            BadKey::Line { number: 1, source } => *source,
+            other => other,
+        }
+    }
+
     #[test]
     fn a_line_of_ssh_keygen_is_a_key() {
-        let key = parse(&format!("# laptop\n{KEY} bob@example\n")).expect("a key");
+        let key = one(&format!("# laptop\n{KEY} bob@example\n"));
         assert_eq!(key.fingerprint, "SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ");
         assert_eq!((key.algorithm.as_str(), key.label.as_str()), ("ssh-ed25519", "bob@example"));
+        assert!(key.scope.is_whole() && key.terms == Terms::default());
     }
 
     #[test]
     fn whatever_else_is_handed_in_gets_its_own_sentence() {
-        assert_eq!(parse("-----BEGIN OPENSSH PRIVATE KEY-----"), Err(BadKey::Private));
-        assert_eq!(parse(""), Err(BadKey::Malformed));
-        assert_eq!(parse("hello"), Err(BadKey::Malformed));
-        assert_eq!(parse(&format!("{KEY}\n{KEY}")), Err(BadKey::Several { count: 2 }));
-        assert!(matches!(parse(&format!("restrict {KEY}")), Err(BadKey::Options { .. })));
-        assert_eq!(parse("ssh-ed25519-cert-v01@openssh.com AAAA"), Err(BadKey::Certificate));
+        assert_eq!(wrong("-----BEGIN OPENSSH PRIVATE KEY-----"), BadKey::Private);
+        assert_eq!(wrong(""), BadKey::Malformed);
+        assert_eq!(wrong("hello"), BadKey::Malformed);
+        assert_eq!(wrong("hello you"), BadKey::Malformed);
+        assert!(matches!(wrong("hello, you"), BadKey::Form(_)));
+        assert!(matches!(wrong(&format!("fast {KEY}")), BadKey::Option(BadOption::Unknown(_))));
+        assert_eq!(wrong("ssh-ed25519-cert-v01@openssh.com AAAA"), BadKey::Certificate);
+        assert_eq!(wrong("ssh-dss AAAA"), BadKey::Dsa);
+        assert_eq!(wrong("restrict ssh-dss AAAA"), BadKey::Dsa);
+    }
+
+    #[test]
+    fn a_file_is_taken_as_a_whole_or_not_at_all() {
+        assert_eq!(parse(&format!("{KEY}\n\n# second\nrestrict {KEY} two\n")).expect("two keys").len(), 2);
+        let refused = parse(&format!("{KEY}\n# second\ntunnel=\"1\" {KEY}\n")).expect_err("a tunnel");
+        assert!(matches!(refused, BadKey::Line { number: 3, .. }), "{refused:?}");
+        assert!(matches!(parse(&format!("{KEY}\n").repeat(101)), Err(BadKey::Several { count: 101 })));
+    }
+
+    #[test]
+    fn a_security_key_is_a_key() {
+        let key = one(&format!("no-touch-required {SK_ED25519} token"));
+        assert_eq!(key.algorithm, "sk-ssh-ed25519@openssh.com");
+        assert!(matches!(wrong(&format!("verify-required {SK_ED25519}")), BadKey::Option(BadOption::Unserved { .. })));
+        assert!(matches!(wrong(&format!("no-touch-required {KEY}")), BadKey::Option(BadOption::Unserved { .. })));
     }
 }

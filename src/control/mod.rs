@@ -6,6 +6,7 @@
 
 mod admin_socket;
 pub mod client;
+mod key_options;
 mod keys;
 mod operation;
 mod outcome;
@@ -14,6 +15,7 @@ mod serve;
 mod sessions;
 mod state;
 mod store;
+pub mod times;
 
 pub use operation::{Operation, OperationError};
 pub use outcome::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};

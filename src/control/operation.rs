@@ -20,8 +20,8 @@ use super::passwords::PasswordError;
 use super::store::{Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, ForwardChange, HomePath, Mode, RelPath, Secret, Services, Status, UploadChange,
-    UserFacts, UserName, View,
+    AccountFacts, AccountName, ForwardChange, HomePath, KeyChange, Mode, RelPath, Secret, Services, Status,
+    TermsChange, UploadChange, UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -42,6 +42,10 @@ pub enum Operation {
     AccountSetStatus {
         name: AccountName,
         status: Status,
+    },
+    AccountSetTerms {
+        name: AccountName,
+        change: TermsChange,
     },
     AccountRemove {
         name: AccountName,
@@ -66,6 +70,10 @@ pub enum Operation {
     UserSetForwards {
         name: UserName,
         change: ForwardChange,
+    },
+    UserSetTerms {
+        name: UserName,
+        change: TermsChange,
     },
     UserList {
         account: Option<AccountName>,
@@ -96,6 +104,12 @@ pub enum Operation {
     KeyAdd {
         user: UserName,
         text: String,
+        change: KeyChange,
+    },
+    KeySet {
+        user: UserName,
+        key: String,
+        change: KeyChange,
     },
     KeyList {
         user: UserName,
@@ -162,6 +176,12 @@ pub enum OperationError {
     KeyExists { user: UserName, fingerprint: String },
     #[error("{user} has no key {key:?}; give its number or fingerprint from: enclos key list {user}")]
     NoKey { user: UserName, key: String },
+    #[error("the key's own from= and --from cannot both be kept; give one of the two")]
+    TwoSources,
+    #[error("with this scope {user} could reach nothing by the key; list its grants with: enclos grant list {user}")]
+    EmptyScope { user: UserName },
+    #[error("with these services {user} could open nothing by the key; it has {services}")]
+    NoServiceLeft { user: UserName, services: Services },
     #[error("an empty password is no password; give one, or --remove")]
     EmptyPassword,
     #[error("there is no session {conn}; list them with: enclos session list")]
@@ -193,6 +213,10 @@ pub(super) enum Affected {
     Password(UserName),
     /// All of an account.
     Account(AccountName),
+    /// Those of a user that would not be let in as they are any more.
+    UserAgain(UserName),
+    /// Those of an account that would not.
+    AccountAgain(AccountName),
 }
 
 /// What an operation comes to.
@@ -224,12 +248,14 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::AccountList => Ok(Done::quietly(Outcome::Accounts(store.accounts().await?))),
         Operation::AccountShow { name } => accounts::show(store, &name).await,
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
+        Operation::AccountSetTerms { name, change } => accounts::set_terms(store, name, change).await,
         Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
         Operation::UserAdd { name, account, services, view, uploads, forwards } => {
             users::add(store, name, account, services, view, uploads, forwards).await
         }
         Operation::UserSetUploads { name, change } => users::set_uploads(store, name, change).await,
         Operation::UserSetForwards { name, change } => users::set_forwards(store, name, change).await,
+        Operation::UserSetTerms { name, change } => users::set_terms(store, name, change).await,
         Operation::UserSetView { name, view } => users::set_view(store, name, view).await,
         Operation::UserList { account } => users::list(store, account).await,
         Operation::UserShow { name } => users::show(store, &name).await,
@@ -240,7 +266,8 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         }
         Operation::GrantList { user } => grants::list(store, user).await,
         Operation::GrantRemove { user, path } => grants::remove(store, user, path).await,
-        Operation::KeyAdd { user, text } => credentials::add_key(store, user, &text).await,
+        Operation::KeyAdd { user, text, change } => credentials::add_keys(store, user, &text, change).await,
+        Operation::KeySet { user, key, change } => credentials::set_key(store, user, key, change).await,
         Operation::KeyList { user } => credentials::list_keys(store, user).await,
         Operation::KeyRemove { user, key } => credentials::remove_key(store, user, key).await,
         Operation::Passwd { user, password } => credentials::set_password(store, user, password).await,

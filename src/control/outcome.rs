@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, ForwardPolicy, HomePath, KeyId, Mode, RelPath, Services, Status, UploadPolicy, UserName, View,
+    AccountName, ForwardPolicy, HomePath, KeyId, Mode, RelPath, Scope, Services, Status, Terms, UploadPolicy, UserName,
+    View,
 };
 
 /// The result of an operation.
@@ -45,6 +46,8 @@ pub struct AccountView {
     pub home: HomePath,
     /// Whether its users may log in.
     pub status: Status,
+    /// When and from where.
+    pub terms: Terms,
     /// How many users it has.
     pub users: u32,
 }
@@ -60,6 +63,8 @@ pub struct UserView {
     pub services: Services,
     /// Whether it may log in.
     pub status: Status,
+    /// When and from where.
+    pub terms: Terms,
     /// How it sees what it may reach.
     pub view: View,
     /// How what it uploads is written.
@@ -102,6 +107,10 @@ pub struct KeyView {
     pub algorithm: String,
     /// The comment it came with.
     pub label: String,
+    /// What it may do of what its user may.
+    pub scope: Scope,
+    /// When and from where it may be used.
+    pub terms: Terms,
 }
 
 /// A live session.

@@ -1,6 +1,9 @@
 //! Control while a node runs: questions of the monitor, and the admin socket.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
 
 use super::operation::{self, Operation, OperationError};
 use super::outcome::Outcome;
@@ -8,10 +11,16 @@ use super::passwords::Judge;
 use super::sessions::Sessions;
 use super::store::{Known, Store, StoreError};
 use super::{Error, admin_socket};
+use crate::authority::{self, Circumstances, Principal};
 use crate::config::{ControlSettings, Ids};
-use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Proof, Shown, Status, narrows};
+use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Proof, Shown, Timestamp, narrows};
 use crate::telemetry::Causes;
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
+
+/// Between two looks at sessions whose time is over.
+const EXPIRY_PAUSE: Duration = Duration::from_millis(200);
+/// Longest without a look at the clock while some session has an end.
+const CLOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything that the tasks of control share.
 pub(super) struct Control {
@@ -20,6 +29,8 @@ pub(super) struct Control {
     judge: Judge,
     monitor: AsyncLink,
     sessions: Mutex<Sessions>,
+    /// Some session may end at another time than was known.
+    terms_changed: Notify,
     run: u64,
 }
 
@@ -39,12 +50,21 @@ async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
     let admin = admin_socket::bind(&settings.paths.admin_socket())?;
-    let control =
-        Arc::new(Control { store, ids: settings.ids, judge, monitor, sessions: Mutex::default(), run: rand::random() });
+    let control = Arc::new(Control {
+        store,
+        ids: settings.ids,
+        judge,
+        monitor,
+        sessions: Mutex::default(),
+        terms_changed: Notify::new(),
+        run: rand::random(),
+    });
     control.monitor.send(&FromControl::Ready).await?;
     let operators = tokio::spawn(admin_socket::listen(admin, control.clone()));
+    let clock = tokio::spawn(control.clone().end_expired());
     let ended = listen(&control).await;
     operators.abort();
+    clock.abort();
     ended
 }
 
@@ -126,31 +146,70 @@ impl Control {
             false => None,
         };
         match lost_ground {
-            Some(false) => return Ok(()),
+            Some(false) => {
+                self.terms_changed.notify_one();
+                return Ok(());
+            }
             Some(true) => return self.end(vec![conn], EndReason::Revoked).await,
             None => {}
         }
-        match self.still_holds(&record).await {
-            Ok(true) => Ok(()),
-            Ok(false) => self.end(vec![conn], EndReason::Revoked).await,
-            Err(error) => {
-                tracing::error!(error = %Causes(&error), %conn, "a session cannot be checked again and goes on");
-                Ok(())
-            }
-        }
+        self.decide_again(vec![record]).await
     }
 
-    async fn still_holds(&self, record: &SessionRecord) -> Result<bool, StoreError> {
-        let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(false) };
-        let Some(known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(false) };
-        let is_active = known.account.status == Status::Active && known.user.status == Status::Active;
-        let has_credential = if record.key.is_some() { known.key.is_some() } else { known.password.is_some() };
-        Ok(is_active
-            && has_credential
-            && known.account.name == record.account
-            && !narrows(&record.grants, &known.grants)
-            && !record.uploads.is_narrowed_by(&known.user.uploads)
-            && !record.forwards.is_narrowed_by(&known.user.forwards))
+    /// Whether a session would be let in as it is, and until when; `None` when not.
+    async fn still_holds(&self, record: &SessionRecord) -> Result<Option<Until>, StoreError> {
+        let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(None) };
+        let as_of = self.as_of();
+        let Some(mut known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(None) };
+        let shown = match (&record.key, known.key.take(), &known.password) {
+            (Some(_), Some(key), _) => Shown::Key(key),
+            (Some(_), None, _) => Shown::UnknownKey,
+            (None, _, Some(_)) => Shown::RightPassword,
+            (None, _, None) => Shown::WrongPassword,
+        };
+        let at = Circumstances { now: now(), from: record.peer.ip() };
+        let principal = authority::decide_again(Some(&facts(known, shown, as_of)), &at);
+        Ok(principal.ok().filter(|principal| covers(principal, record)).map(|principal| Until(principal.until())))
+    }
+
+    /// Ends those of these sessions that would not be let in any more.
+    async fn decide_again(&self, records: Vec<SessionRecord>) -> Result<(), LinkError> {
+        let mut ended = Vec::new();
+        for record in records {
+            match self.still_holds(&record).await {
+                Ok(Some(Until(until))) => self.sessions().stays_until(record.conn, until),
+                Ok(None) => ended.push(record.conn),
+                Err(error) => {
+                    tracing::error!(error = %Causes(&error), conn = %record.conn, "a session cannot be checked and goes on");
+                }
+            }
+        }
+        self.terms_changed.notify_one();
+        if !ended.is_empty() {
+            tracing::info!(sessions = ended.len(), "access withdrawn or expired");
+        }
+        self.end(ended, EndReason::Revoked).await
+    }
+
+    /// Ends sessions when their time is over, for as long as control runs. The clock is looked at often enough that setting
+    /// it forward is noticed.
+    async fn end_expired(self: Arc<Self>) {
+        loop {
+            let over = self.sessions().over(now());
+            if !over.is_empty() {
+                if let Err(error) = self.decide_again(over).await {
+                    tracing::error!(%error, "the monitor cannot be told");
+                }
+                // Whoever could not be looked at, or is being ended, is not asked about in a circle.
+                tokio::time::sleep(EXPIRY_PAUSE).await;
+            }
+            let next = self.sessions().next_end();
+            let left = next.map(left_until);
+            tokio::select! {
+                () = sleep_for(left) => {}
+                () = self.terms_changed.notified() => {}
+            }
+        }
     }
 
     /// Tells the monitor to end sessions.
@@ -170,12 +229,14 @@ impl Control {
                 operation::apply(&self.store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?
             }
         };
+        let in_question = self.sessions().to_decide_again(&done.affected);
         let affected = format!("{:?}", done.affected);
         let conns = self.sessions().withdraw(done.affected);
         if !conns.is_empty() {
             tracing::info!(affected, sessions = conns.len(), "access withdrawn");
         }
         self.end(conns, EndReason::Revoked).await.map_err(|e| e.to_string())?;
+        self.decide_again(in_question).await.map_err(|e| e.to_string())?;
         Ok(done.outcome)
     }
 
@@ -187,6 +248,37 @@ impl Control {
             Ok(()) => Ok(Outcome::Done(format!("session {conn} is being ended"))),
             Err(_) => Err(OperationError::NotRunning),
         }
+    }
+}
+
+/// Until when a session may stay, if not for ever.
+struct Until(Option<Timestamp>);
+
+/// Whether a principal may do all that a session does.
+fn covers(principal: &Principal, record: &SessionRecord) -> bool {
+    principal.account() == &record.account
+        && !narrows(&record.grants, principal.grants())
+        && principal.services().and(record.services) == record.services
+        && (record.no_terminal || !principal.no_terminal())
+        && !record.uploads.is_narrowed_by(principal.uploads())
+        && !record.forwards.is_narrowed_by(principal.forwards())
+}
+
+fn now() -> Timestamp {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX))
+}
+
+fn left_until(end: Timestamp) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(u64::try_from(end.0).unwrap_or(0)).saturating_sub(now)
+}
+
+/// Sleeps for as long as there is nothing to do, or not much longer than until the clock may have been set.
+async fn sleep_for(left: Option<Duration>) {
+    match left {
+        None => std::future::pending().await,
+        Some(left) => tokio::time::sleep(left.clamp(EXPIRY_PAUSE, CLOCK_PATIENCE)).await,
     }
 }
 

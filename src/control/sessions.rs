@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::operation::Affected;
 use super::outcome::SessionView;
-use crate::domain::ConnId;
+use crate::domain::{ConnId, Timestamp};
 use crate::wire::SessionRecord;
 
 /// Most withdrawals remembered, far more than happen while one login is on its way.
@@ -39,6 +39,28 @@ impl Sessions {
         self.withdrawals
     }
 
+    /// Live sessions that have to be decided about again, and when the next one ends by itself.
+    pub(super) fn to_decide_again(&self, affected: &Affected) -> Vec<SessionRecord> {
+        self.live.values().filter(|record| is_in_question(affected, record)).cloned().collect()
+    }
+
+    /// Live sessions whose time is over.
+    pub(super) fn over(&self, now: Timestamp) -> Vec<SessionRecord> {
+        self.live.values().filter(|record| record.until.is_some_and(|end| end <= now)).cloned().collect()
+    }
+
+    /// When the time of the next session is over.
+    pub(super) fn next_end(&self) -> Option<Timestamp> {
+        self.live.values().filter_map(|record| record.until).min()
+    }
+
+    /// A session may stay for longer, or for ever.
+    pub(super) fn stays_until(&mut self, conn: ConnId, until: Option<Timestamp>) {
+        if let Some(record) = self.live.get_mut(&conn) {
+            record.until = until;
+        }
+    }
+
     /// Something was withdrawn: remembers it, for sessions that are about to open, and says which live ones it ends.
     pub(super) fn withdraw(&mut self, affected: Affected) -> Vec<ConnId> {
         if affected == Affected::Nobody {
@@ -52,11 +74,14 @@ impl Sessions {
     }
 
     /// Whether something that was withdrawn since a count of them concerns a session; `None` when that is too long ago to
-    /// say.
+    /// say, or the facts have to be looked at.
     pub(super) fn lost_ground_since(&self, then: u64, record: &SessionRecord) -> Option<bool> {
         let since = usize::try_from(self.withdrawals.checked_sub(then)?).ok()?;
-        let recent = self.withdrawn.iter().take(since);
-        (since <= self.withdrawn.len()).then(|| recent.into_iter().any(|affected| concerns(affected, record)))
+        let mut recent = self.withdrawn.iter().take(since);
+        if since > self.withdrawn.len() || recent.clone().any(|affected| is_in_question(affected, record)) {
+            return None;
+        }
+        Some(recent.any(|affected| concerns(affected, record)))
     }
 
     /// As they are listed.
@@ -75,6 +100,15 @@ impl Sessions {
     }
 }
 
+/// Whether a change may take the ground from under a session, which only a look at the facts can tell.
+fn is_in_question(affected: &Affected, record: &SessionRecord) -> bool {
+    match affected {
+        Affected::UserAgain(user) => record.user == *user,
+        Affected::AccountAgain(account) => record.account == *account,
+        _ => false,
+    }
+}
+
 /// Whether a change takes the ground from under a session.
 fn concerns(affected: &Affected, record: &SessionRecord) -> bool {
     match affected {
@@ -83,13 +117,15 @@ fn concerns(affected: &Affected, record: &SessionRecord) -> bool {
         Affected::Key(user, key) => record.user == *user && record.fingerprint.as_deref() == Some(key),
         Affected::Password(user) => record.user == *user && record.fingerprint.is_none(),
         Affected::Account(account) => record.account == *account,
+        // Whether these lose anything is not for this list to say.
+        Affected::UserAgain(_) | Affected::AccountAgain(_) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AsOf, Timestamp};
+    use crate::domain::{AsOf, Services};
 
     fn record(conn: u64, user: &str, key: Option<&str>) -> SessionRecord {
         SessionRecord {
@@ -97,6 +133,8 @@ mod tests {
             account: "acme".parse().expect("a name"),
             user: user.parse().expect("a name"),
             grants: Vec::new(),
+            services: Services::NONE,
+            no_terminal: false,
             uploads: crate::domain::UploadPolicy::default(),
             forwards: crate::domain::ForwardPolicy::default(),
             peer: "127.0.0.1:1".parse().expect("an address"),
@@ -105,6 +143,7 @@ mod tests {
             pid: 1,
             uid: 1,
             since: Timestamp(0),
+            until: None,
             as_of: AsOf::default(),
         }
     }
@@ -122,6 +161,31 @@ mod tests {
         assert_eq!(sessions.withdraw(Affected::Account("acme".parse().expect("a name"))).len(), 3);
         assert!(sessions.withdraw(Affected::Nobody).is_empty());
         assert_eq!(sessions.withdrawals(), 4);
+    }
+
+    #[test]
+    fn a_session_is_over_when_its_time_is() {
+        let mut sessions = Sessions::default();
+        sessions.opened(SessionRecord { until: Some(Timestamp(20)), ..record(1, "bob", None) });
+        sessions.opened(SessionRecord { until: Some(Timestamp(10)), ..record(2, "bob", None) });
+        sessions.opened(record(3, "bob", None));
+        let over =
+            |sessions: &Sessions, now| sessions.over(Timestamp(now)).iter().map(|r| r.conn.0).collect::<Vec<_>>();
+        assert_eq!((sessions.next_end(), over(&sessions, 9)), (Some(Timestamp(10)), vec![]));
+        assert_eq!(over(&sessions, 10), [2]);
+        sessions.stays_until(ConnId(2), None);
+        assert_eq!((sessions.next_end(), over(&sessions, 30)), (Some(Timestamp(20)), vec![1]));
+    }
+
+    #[test]
+    fn what_has_to_be_looked_at_is_not_decided_by_the_list() {
+        let mut sessions = Sessions::default();
+        sessions.opened(record(1, "bob", None));
+        let again = Affected::UserAgain("bob".parse().expect("a name"));
+        assert_eq!(sessions.to_decide_again(&again).len(), 1);
+        assert!(sessions.withdraw(again).is_empty());
+        assert_eq!(sessions.lost_ground_since(0, &record(2, "bob", None)), None);
+        assert_eq!(sessions.lost_ground_since(0, &record(2, "eve", None)), Some(false));
     }
 
     #[test]

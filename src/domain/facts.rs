@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, ForwardPolicy, Grant, HomePath, Services, UploadPolicy, UserName, View};
+use super::{AccountName, ForwardPolicy, Grant, HomePath, Scope, Services, Terms, UploadPolicy, UserName, View};
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -71,6 +71,8 @@ pub struct AccountFacts {
     pub home: HomePath,
     /// Whether anybody may log in.
     pub status: Status,
+    /// When and from where.
+    pub terms: Terms,
 }
 
 /// The user named by a claim.
@@ -82,6 +84,8 @@ pub struct UserFacts {
     pub name: UserName,
     /// Whether it may log in.
     pub status: Status,
+    /// When and from where.
+    pub terms: Terms,
     /// What it may open.
     pub services: Services,
     /// How it sees what it was granted, if that was said.
@@ -109,6 +113,10 @@ pub struct KeyFacts {
     pub fingerprint: String,
     /// The comment it was added with.
     pub label: String,
+    /// What it may do of what the user may.
+    pub scope: Scope,
+    /// When and from where it may be used.
+    pub terms: Terms,
 }
 
 /// What the database makes of the proof.

@@ -39,10 +39,12 @@ pub(super) struct CellPlan {
 }
 
 impl CellPlan {
-    /// Whether two principals may share a cell: the same user with the same rights.
+    /// Whether two principals may share a cell: the same user with the same rights. Those of a narrower key have another
+    /// home.
     fn is_same(&self, other: &CellPlan) -> bool {
         (&self.account, &self.user) == (&other.account, &other.user)
             && self.plan.layout() == other.plan.layout()
+            && self.plan.user_home() == other.plan.user_home()
             && (self.plan.home(), self.plan.owner()) == (other.plan.home(), other.plan.owner())
             && (self.services, &self.forwards) == (other.services, &other.forwards)
     }

@@ -13,7 +13,7 @@ use super::node::Node;
 use super::poll::Token;
 use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
-use crate::authority::{self, Denial, Principal};
+use crate::authority::{self, Circumstances, Denial, Principal};
 use crate::cell::{Fault, Plan, Privilege};
 use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
@@ -43,10 +43,17 @@ impl Node<'_> {
     }
 
     fn decide(&mut self, slot: u32, claim: &Claim, facts: Option<&Facts>) -> Result<(), Error> {
-        match authority::decide(&claim.proof, facts) {
+        let Some(at) = self.circumstances(slot) else { return Ok(()) };
+        match authority::decide(&claim.proof, facts, &at) {
             Ok(principal) => self.grant(slot, principal, &claim.proof),
             Err(denial) => self.deny(slot, claim, denial),
         }
+    }
+
+    /// When and from where the client of a session that is logging in comes.
+    fn circumstances(&mut self, slot: u32) -> Option<Circumstances> {
+        let Phase::Login { peer, .. } = &self.sessions.get(slot)?.phase else { return None };
+        Some(Circumstances { now: now(), from: peer.address.ip() })
     }
 
     fn ask(&mut self, slot: u32, asked: Asked) {
@@ -94,7 +101,8 @@ impl Node<'_> {
         match self.redeem(ticket) {
             None => Ok(()),
             Some((slot, Asked::Probe(question))) => {
-                let worth_a_signature = authority::worth_a_signature(facts.as_ref());
+                let at = self.circumstances(slot);
+                let worth_a_signature = at.is_some_and(|at| authority::worth_a_signature(facts.as_ref(), &at));
                 if let (Some(session), Some(facts), true) = (self.sessions.get(slot), facts, worth_a_signature) {
                     session.probed = Probed::keep(question, facts, Instant::now());
                 }
@@ -211,6 +219,7 @@ impl Node<'_> {
             account: principal.account().clone(),
             owner: principal.owner(),
             services: principal.services(),
+            no_terminal: principal.no_terminal(),
             home: plan.home().clone(),
             layout: plan.layout().clone(),
             uploads: principal.uploads().clone(),
@@ -240,6 +249,8 @@ impl Node<'_> {
             account: principal.account().clone(),
             user: principal.user().clone(),
             grants: principal.grants().to_vec(),
+            services: principal.services(),
+            no_terminal: principal.no_terminal(),
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
             peer: peer.address,
@@ -251,6 +262,7 @@ impl Node<'_> {
                 Privilege::Rootless { uid, .. } => uid,
             },
             since: now(),
+            until: principal.until(),
             as_of: principal.as_of(),
         };
         tracing::info!(

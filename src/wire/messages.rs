@@ -108,6 +108,8 @@ pub struct Granted {
     pub owner: (u32, u32),
     /// What the client may open.
     pub services: Services,
+    /// Whether its programs get no terminal.
+    pub no_terminal: bool,
     /// The account's home; links that lead to a path in it are followed to where that path is seen.
     pub home: HomePath,
     /// What is attached beneath `/view`. The rights are enforced by the mounts; the session repeats them in Landlock and
@@ -226,6 +228,10 @@ pub struct SessionRecord {
     pub user: UserName,
     /// What was attached.
     pub grants: Vec<Grant>,
+    /// What may be opened.
+    pub services: Services,
+    /// Whether programs get no terminal.
+    pub no_terminal: bool,
     /// How what it uploads is written.
     pub uploads: UploadPolicy,
     /// What it may forward, and in which network.
@@ -242,6 +248,8 @@ pub struct SessionRecord {
     pub uid: u32,
     /// When it was granted.
     pub since: Timestamp,
+    /// When it ends, if nothing is changed.
+    pub until: Option<Timestamp>,
     /// When the facts that granted it were so.
     pub as_of: AsOf,
 }

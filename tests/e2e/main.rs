@@ -10,6 +10,7 @@ mod harness;
 
 mod clients;
 mod confinement;
+mod credentials;
 mod deploy;
 mod faults;
 mod first_run;

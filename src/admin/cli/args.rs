@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::forward_options::ForwardOptions;
+use super::terms_options::{KeyOptions, TermsOptions};
 use super::upload_options::UploadOptions;
 use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, UserName, View};
 
@@ -82,6 +83,12 @@ pub(super) enum Account {
         #[arg(long, value_name = "PATH")]
         home: HomePath,
     },
+    /// Change when and from where all its users may log in
+    Set {
+        name: AccountName,
+        #[command(flatten)]
+        terms: TermsOptions,
+    },
     /// List all accounts
     List,
     /// Show one account
@@ -121,8 +128,8 @@ pub(super) enum User {
     },
     /// Change settings of a user
     ///
-    /// What is not named stays. Sessions see it from the next login on, but for names, sizes, places and networks that are
-    /// taken away: those end the user's sessions.
+    /// What is not named stays. Sessions see it from the next login on, but for what is taken away (names, sizes, places,
+    /// networks, time and addresses): that ends the sessions it concerns.
     Set {
         name: UserName,
         /// How it sees its grants from the next login on: host, rooted, or default (as its services suggest)
@@ -132,6 +139,8 @@ pub(super) enum User {
         uploads: UploadOptions,
         #[command(flatten)]
         forwards: ForwardOptions,
+        #[command(flatten)]
+        terms: TermsOptions,
     },
     /// List users
     List {
@@ -197,12 +206,25 @@ pub(super) enum Grant {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Key {
-    /// Add a public key
+    /// Add public keys
+    ///
+    /// Options of OpenSSH's in front of a key (restrict, from="...", expiry-time="...", ...) are honoured, or the file is
+    /// refused with the line and the reason. A scope narrows what the user may do, for this key alone.
     Add {
         user: UserName,
-        /// File with the key as ssh-keygen writes it; - for standard input
+        /// File with keys as ssh-keygen or authorized_keys has them; - for standard input
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
+        #[command(flatten)]
+        options: KeyOptions,
+    },
+    /// Change what a key is good for; what is not named stays. Sessions end that it would not let in any more
+    Set {
+        user: UserName,
+        /// Its number or fingerprint
+        key: String,
+        #[command(flatten)]
+        options: KeyOptions,
     },
     /// List the keys of a user
     List { user: UserName },

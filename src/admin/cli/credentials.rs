@@ -7,19 +7,43 @@ use std::path::Path;
 use nix::sys::termios::{self, LocalFlags, SetArg};
 
 use super::args::{Key, Passwd};
-use super::{CommandError, Context, Result};
-use crate::control::Operation;
-use crate::domain::Secret;
+use super::{CommandError, Context, Result, report};
+use crate::control::{Operation, Outcome};
+use crate::domain::{KeyChange, Secret};
 
-/// More than any file with one public key.
-const LONGEST_KEY_FILE: u64 = 64 * 1024;
+/// More than any file with as many keys as can be added at a time.
+const LONGEST_KEY_FILE: u64 = 512 * 1024;
 
 pub(super) fn run_key(context: &Context<'_>, command: Key) -> Result<()> {
     context.perform(match command {
-        Key::Add { user, file } => Operation::KeyAdd { user, text: read_key(&file)? },
+        Key::Add { user, file, options } => {
+            return add(context, Operation::KeyAdd { user, text: read_key(&file)?, change: options.change()? });
+        }
+        Key::Set { user, key, options } => {
+            let change = options.change()?;
+            if change == KeyChange::default() {
+                return Err(CommandError::Input("say what to change; see: enclos key set --help".to_owned()));
+            }
+            Operation::KeySet { user, key, change }
+        }
         Key::List { user } => Operation::KeyList { user },
         Key::Remove { user, key } => Operation::KeyRemove { user, key },
     })
+}
+
+fn add(context: &Context<'_>, operation: Operation) -> Result<()> {
+    let outcome = context.ask(operation)?;
+    let added = match &outcome {
+        Outcome::Key(key) => std::slice::from_ref(key),
+        Outcome::Keys(keys) => keys,
+        _ => &[],
+    };
+    if added.iter().any(|key| key.algorithm.starts_with("sk-")) {
+        eprintln!(
+            "enclos: note: whether a security key was touched cannot be checked here; its signature is, as that of any key"
+        );
+    }
+    report::print(&outcome, context.json)
 }
 
 fn read_key(path: &Path) -> Result<String> {

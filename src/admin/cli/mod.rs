@@ -11,6 +11,7 @@ mod report;
 mod sessions;
 mod start;
 mod table;
+mod terms_options;
 mod upload_options;
 mod users;
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
-use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};
-use crate::domain::{ForwardPolicy, LayerReport, Permits, UploadPolicy};
+use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView, times};
+use crate::domain::{ForwardPolicy, LayerReport, Permits, Scope, Terms, UploadPolicy};
 use crate::telemetry::Causes;
 
 /// Prints what an operation came to.
@@ -59,9 +59,10 @@ fn accounts(list: &[AccountView]) -> String {
             a.home.to_string(),
             a.status.as_str().to_owned(),
             a.users.to_string(),
+            terms(&a.terms),
         ]
     };
-    layout(&["ACCOUNT", "UID", "GID", "HOME", "STATUS", "USERS"], &list.iter().map(row).collect::<Vec<_>>())
+    layout(&["ACCOUNT", "UID", "GID", "HOME", "STATUS", "USERS", "TERMS"], &list.iter().map(row).collect::<Vec<_>>())
 }
 
 fn users(list: &[UserView]) -> String {
@@ -77,10 +78,12 @@ fn users(list: &[UserView]) -> String {
             u.view.to_string(),
             uploads(&u.uploads),
             forwards(&u.forwards),
+            terms(&u.terms),
             grants.join(", "),
         ]
     };
-    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "UPLOADS", "NETWORK", "GRANTS"];
+    let heading =
+        ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "UPLOADS", "NETWORK", "TERMS", "GRANTS"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -116,9 +119,38 @@ fn rights(grant: &GrantView) -> String {
 
 fn keys(list: &[KeyView]) -> String {
     let row = |k: &KeyView| {
-        vec![k.id.to_string(), k.user.to_string(), k.algorithm.clone(), k.fingerprint.clone(), k.label.clone()]
+        vec![
+            k.id.to_string(),
+            k.user.to_string(),
+            k.algorithm.clone(),
+            k.fingerprint.clone(),
+            k.label.clone(),
+            scope(&k.scope),
+            terms(&k.terms),
+        ]
     };
-    layout(&["ID", "USER", "ALGORITHM", "FINGERPRINT", "LABEL"], &list.iter().map(row).collect::<Vec<_>>())
+    let heading = ["ID", "USER", "ALGORITHM", "FINGERPRINT", "LABEL", "SCOPE", "TERMS"];
+    layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What a key may do, in one cell of a table.
+fn scope(scope: &Scope) -> String {
+    if scope.is_whole() {
+        return "all of the user's".to_owned();
+    }
+    let mut said: Vec<String> = scope.paths.iter().flat_map(|paths| paths.iter()).map(ToString::to_string).collect();
+    said.extend(scope.mode.map(|mode| mode.to_string()));
+    said.extend(scope.services.map(|services| format!("only {services}")));
+    said.extend(scope.no_terminal.then(|| "no terminal".to_owned()));
+    said.join("; ")
+}
+
+/// When and from where, in one cell of a table.
+fn terms(terms: &Terms) -> String {
+    let mut said = Vec::new();
+    said.extend(terms.expires.map(|end| format!("until {}", times::shown(end))));
+    said.extend((!terms.from.is_everywhere()).then(|| format!("from {}", terms.from)));
+    said.join("; ")
 }
 
 fn sessions(list: &[SessionView]) -> String {

@@ -4,7 +4,7 @@ use super::{Affected, Done, OperationError, Result, account, commit, no_account}
 use crate::config::Ids;
 use crate::control::outcome::{AccountView, Outcome};
 use crate::control::store::Store;
-use crate::domain::{AccountName, HomePath, Status};
+use crate::domain::{AccountName, HomePath, Status, Terms, TermsChange};
 
 pub(super) async fn add(
     store: &Store,
@@ -21,7 +21,7 @@ pub(super) async fn add(
     if store.account(&name).await?.is_some() {
         return Err(OperationError::AccountExists { name });
     }
-    let view = AccountView { name, uid, gid, home, status: Status::Active, users: 0 };
+    let view = AccountView { name, uid, gid, home, status: Status::Active, terms: Terms::default(), users: 0 };
     let mut change = store.change().await?;
     store.add_account(&mut change, &view).await?;
     commit(change).await?;
@@ -56,6 +56,15 @@ pub(super) async fn set_status(store: &Store, name: AccountName, status: Status)
     let sentence = format!("account {name} is {}", status.as_str());
     let affected = if status == Status::Disabled { Affected::Account(name) } else { Affected::Nobody };
     Ok(Done::said(sentence, affected))
+}
+
+/// Says anew when and from where an account may be used. Sessions end that would not be let in any more.
+pub(super) async fn set_terms(store: &Store, name: AccountName, wanted: TermsChange) -> Result<Done> {
+    let found = account(store, &name).await?;
+    let mut change = store.change().await?;
+    store.set_account_terms(&mut change, found.id, &wanted.apply(found.terms)).await?;
+    commit(change).await?;
+    Ok(Done { affected: Affected::AccountAgain(name.clone()), ..show(store, &name).await? })
 }
 
 pub(super) async fn remove(store: &Store, name: AccountName, with_users: bool) -> Result<Done> {

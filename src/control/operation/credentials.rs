@@ -1,25 +1,96 @@
 //! `enclos key …` and `enclos passwd`
 
+use super::grants::check_layout;
 use super::{Affected, Done, OperationError, Result, commit, user};
-use crate::control::keys;
+use crate::control::keys::{self, ParsedKey};
 use crate::control::outcome::{KeyView, Outcome};
 use crate::control::passwords;
 use crate::control::store::Store;
-use crate::domain::{Secret, UserName};
+use crate::domain::{AccountFacts, Grant, KeyChange, Scope, Secret, Services, Setting, UserFacts, UserName};
 
-pub(super) async fn add_key(store: &Store, name: UserName, text: &str) -> Result<Done> {
-    let key = keys::parse(text)?;
-    let (_, found) = user(store, &name).await?;
-    if store.keys(found.id).await?.iter().any(|k| k.fingerprint == key.fingerprint) {
-        return Err(OperationError::KeyExists { user: name, fingerprint: key.fingerprint });
+/// Adds all keys of a text, or none.
+pub(super) async fn add_keys(store: &Store, name: UserName, text: &str, change: KeyChange) -> Result<Done> {
+    let keys = keys::parse(text)?;
+    let (account, found) = user(store, &name).await?;
+    let mut known: Vec<String> = store.keys(found.id).await?.into_iter().map(|k| k.fingerprint).collect();
+    let grants = store.grants(found.id).await?;
+    let mut transaction = store.change().await?;
+    let mut added = Vec::with_capacity(keys.len());
+    for key in keys {
+        let key = narrowed(key, &change)?;
+        if known.contains(&key.fingerprint) {
+            return Err(OperationError::KeyExists { user: name, fingerprint: key.fingerprint });
+        }
+        check_scope(&account, &found, &grants, &key.scope)?;
+        added.push(store.add_key(&mut transaction, found.id, &key).await?);
+        known.push(key.fingerprint);
     }
-    let mut change = store.change().await?;
-    store.add_key(&mut change, found.id, &key).await?;
-    commit(change).await?;
-    let views = views(store, &name).await?;
-    let added = views.into_iter().find(|v| v.fingerprint == key.fingerprint);
-    let added = added.ok_or_else(|| OperationError::NoKey { user: name, key: key.fingerprint })?;
-    Ok(Done::quietly(Outcome::Key(added)))
+    commit(transaction).await?;
+    let mut views: Vec<KeyView> = views(store, &name).await?;
+    views.retain(|view| added.contains(&view.id));
+    Ok(Done::quietly(match views.len() {
+        1 => Outcome::Key(views.remove(0)),
+        _ => Outcome::Keys(views),
+    }))
+}
+
+/// A key with what was said beside it. Both narrow.
+fn narrowed(key: ParsedKey, change: &KeyChange) -> Result<ParsedKey> {
+    let has_sources = !key.terms.from.is_everywhere();
+    if has_sources && matches!(change.terms.from, Setting::Set(_)) {
+        return Err(OperationError::TwoSources);
+    }
+    let asked = change.scope(Scope::default());
+    let no_terminal = key.scope.no_terminal || asked.no_terminal;
+    let scope = Scope {
+        paths: asked.paths,
+        mode: match (key.scope.mode, asked.mode) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.or(other),
+        },
+        services: match asked.services {
+            Some(services) => key.scope.and_services(services).services,
+            None => key.scope.services,
+        },
+        no_terminal,
+    };
+    let expires = key.terms.expires;
+    let mut terms = change.terms.clone().apply(key.terms);
+    terms.expires = terms.expires.into_iter().chain(expires).min();
+    Ok(ParsedKey { scope, terms, ..key })
+}
+
+/// A scope that leaves nothing is a slip, as is one whose parts find no place in the view. Grants may change later: then the
+/// key is told so at its next login.
+fn check_scope(account: &AccountFacts, user: &UserFacts, grants: &[Grant], scope: &Scope) -> Result<()> {
+    let left = scope.grants(grants);
+    if scope.paths.is_some() && left.is_empty() && !grants.is_empty() {
+        return Err(OperationError::EmptyScope { user: user.name.clone() });
+    }
+    if scope.services.is_some() && scope.services(user.services) == Services::NONE {
+        return Err(OperationError::NoServiceLeft { user: user.name.clone(), services: user.services });
+    }
+    check_layout(account, user, &left)
+}
+
+/// Says anew what a key may do, when and from where. Sessions end that it would not let in as they are.
+pub(super) async fn set_key(store: &Store, name: UserName, key: String, change: KeyChange) -> Result<Done> {
+    let (account, found) = user(store, &name).await?;
+    let Some(view) = views(store, &name).await?.into_iter().find(|view| is_named(view, &key)) else {
+        return Err(OperationError::NoKey { user: name, key });
+    };
+    let scope = change.scope(view.scope);
+    check_scope(&account, &found, &store.grants(found.id).await?, &scope)?;
+    let terms = change.terms.apply(view.terms);
+    let mut transaction = store.change().await?;
+    store.set_key(&mut transaction, view.id, &scope, &terms).await?;
+    commit(transaction).await?;
+    let outcome = Outcome::Key(KeyView { scope, terms, ..view });
+    Ok(Done { outcome, affected: Affected::UserAgain(name) })
+}
+
+fn is_named(view: &KeyView, key: &str) -> bool {
+    view.fingerprint == key || view.id.to_string() == key
 }
 
 pub(super) async fn list_keys(store: &Store, name: UserName) -> Result<Done> {
@@ -27,8 +98,7 @@ pub(super) async fn list_keys(store: &Store, name: UserName) -> Result<Done> {
 }
 
 pub(super) async fn remove_key(store: &Store, name: UserName, key: String) -> Result<Done> {
-    let wanted = |v: &KeyView| v.fingerprint == key || v.id.to_string() == key;
-    let Some(view) = views(store, &name).await?.into_iter().find(wanted) else {
+    let Some(view) = views(store, &name).await?.into_iter().find(|view| is_named(view, &key)) else {
         return Err(OperationError::NoKey { user: name, key });
     };
     let mut change = store.change().await?;
@@ -46,6 +116,8 @@ async fn views(store: &Store, name: &UserName) -> Result<Vec<KeyView>> {
         fingerprint: k.fingerprint,
         algorithm: k.algorithm,
         label: k.label,
+        scope: k.scope,
+        terms: k.terms,
     };
     Ok(store.keys(found.id).await?.into_iter().map(view).collect())
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::control::outcome::{AccountView, GrantView, KeyView, UserView};
 use crate::control::store::testing::Fresh;
-use crate::domain::{ClaimedName, Facts, NamePatterns, Network, Setting, UploadPolicy, Uploads};
+use crate::domain::{ClaimedName, Facts, KeyChange, NamePatterns, Network, Setting, UploadPolicy, Uploads};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti bob@laptop";
 
@@ -92,7 +92,7 @@ fn grant_add(user: &str, path: &str, mode: Mode) -> Operation {
 }
 
 fn key_add(user: &str, text: &str) -> Operation {
-    Operation::KeyAdd { user: known(user), text: text.to_owned() }
+    Operation::KeyAdd { user: known(user), text: text.to_owned(), change: KeyChange::default() }
 }
 
 fn passwd(user: &str, password: Option<&str>) -> Operation {

@@ -5,7 +5,8 @@ use super::{Affected, Done, OperationError, Result, account, commit, user};
 use crate::control::outcome::{GrantView, Outcome, UserView};
 use crate::control::store::Store;
 use crate::domain::{
-    AccountName, ForwardChange, ForwardPolicy, Services, Status, UploadChange, UploadPolicy, UserFacts, UserName, View,
+    AccountName, ForwardChange, ForwardPolicy, Services, Status, TermsChange, UploadChange, UploadPolicy, UserFacts,
+    UserName, View,
 };
 
 pub(super) async fn add(
@@ -104,6 +105,15 @@ pub(super) async fn set_forwards(store: &Store, name: UserName, wanted: ForwardC
     let is_narrower = found.forwards.is_narrowed_by(&after);
     let affected = if is_narrower { Affected::User(name.clone()) } else { Affected::Nobody };
     Ok(Done { affected, ..show(store, &name).await? })
+}
+
+/// Says anew when and from where a user may log in. Sessions end that would not be let in any more.
+pub(super) async fn set_terms(store: &Store, name: UserName, wanted: TermsChange) -> Result<Done> {
+    let (_, found) = user(store, &name).await?;
+    let mut change = store.change().await?;
+    store.set_user_terms(&mut change, found.id, &wanted.apply(found.terms)).await?;
+    commit(change).await?;
+    Ok(Done { affected: Affected::UserAgain(name.clone()), ..show(store, &name).await? })
 }
 
 pub(super) async fn set_status(store: &Store, name: UserName, status: Status) -> Result<Done> {

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::terms::terms_of;
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::AccountView;
 use crate::domain::{AccountFacts, AccountId, AccountName, Status};
@@ -25,7 +26,7 @@ impl Store {
     /// All accounts, by name.
     pub(crate) async fn accounts(&self) -> Result<Vec<AccountView>, StoreError> {
         let rows = sqlx::query(
-            "SELECT a.name, a.uid, a.gid, a.home, a.status, \
+            "SELECT a.name, a.uid, a.gid, a.home, a.status, a.expires, a.sources, \
              (SELECT COUNT(*) FROM users u WHERE u.account = a.id) AS users FROM accounts a ORDER BY a.name",
         )
         .fetch_all(&self.pool)
@@ -35,10 +36,11 @@ impl Store {
 
     /// One account.
     pub(crate) async fn account(&self, name: &AccountName) -> Result<Option<AccountFacts>, StoreError> {
-        let row = sqlx::query("SELECT id, name, uid, gid, home, status FROM accounts WHERE name = $1")
-            .bind(name.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
+        let row =
+            sqlx::query("SELECT id, name, uid, gid, home, status, expires, sources FROM accounts WHERE name = $1")
+                .bind(name.as_str())
+                .fetch_optional(&self.pool)
+                .await?;
         row.map(|row| facts(&row)).transpose()
     }
 
@@ -71,6 +73,7 @@ fn view(row: AnyRow) -> Result<AccountView, StoreError> {
         gid: id_number(row.try_get("gid")?)?,
         home: parse("home", row.try_get("home")?)?,
         status: status(row.try_get("status")?)?,
+        terms: terms_of(&row, "expires", "sources")?,
         users: id_number(row.try_get("users")?)?,
     })
 }
@@ -83,5 +86,6 @@ fn facts(row: &AnyRow) -> Result<AccountFacts, StoreError> {
         gid: id_number(row.try_get("gid")?)?,
         home: parse("home", row.try_get("home")?)?,
         status: status(row.try_get("status")?)?,
+        terms: terms_of(row, "expires", "sources")?,
     })
 }

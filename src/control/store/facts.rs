@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::terms::{scope_of, terms_of};
 use super::users::{account_of, user_of};
 use super::{Store, StoreError, parse};
 use crate::domain::{AccountFacts, ClaimedName, Grant, GrantId, KeyBlob, KeyFacts, KeyId, UserFacts, UserName};
@@ -23,10 +24,13 @@ pub(crate) struct Known {
 }
 
 /// One row for each grant, and one row for a user without any.
-const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, \
+const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, \
     u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
     a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
-    g.id AS grant_id, g.path, g.mode, g.no_exec, k.id AS key_id, k.fingerprint, k.label, p.hash \
+    a.expires AS account_expires, a.sources AS account_sources, \
+    g.id AS grant_id, g.path, g.mode, g.no_exec, k.id AS key_id, k.fingerprint, k.label, \
+    k.expires AS key_expires, k.sources AS key_sources, k.scope_paths, k.scope_mode, k.scope_services, \
+    k.no_terminal, p.hash \
     FROM users u JOIN accounts a ON a.id = u.account \
     LEFT JOIN grants g ON g.login = u.id \
     LEFT JOIN public_keys k ON k.login = u.id AND k.encoded = $2 \
@@ -66,5 +70,11 @@ fn grant_of(row: &AnyRow) -> Result<Option<Grant>, StoreError> {
 
 fn key_of(row: &AnyRow) -> Result<Option<KeyFacts>, StoreError> {
     let Some(id) = row.try_get::<Option<i64>, _>("key_id")? else { return Ok(None) };
-    Ok(Some(KeyFacts { id: KeyId(id), fingerprint: row.try_get("fingerprint")?, label: row.try_get("label")? }))
+    Ok(Some(KeyFacts {
+        id: KeyId(id),
+        fingerprint: row.try_get("fingerprint")?,
+        label: row.try_get("label")?,
+        scope: scope_of(row)?,
+        terms: terms_of(row, "key_expires", "key_sources")?,
+    }))
 }

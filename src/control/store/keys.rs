@@ -1,10 +1,12 @@
 //! Rows of public keys.
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
+use super::terms::{scope_of, terms_of};
 use super::{Change, Store, StoreError, now};
 use crate::control::keys::ParsedKey;
-use crate::domain::{KeyId, UserId};
+use crate::domain::{KeyId, Mode, Scope, Terms, UserId};
 
 /// A stored key, as it is listed.
 #[derive(Debug, Clone)]
@@ -17,14 +19,23 @@ pub(crate) struct StoredKey {
     pub algorithm: String,
     /// Its comment.
     pub label: String,
+    /// What it may do of what its user may.
+    pub scope: Scope,
+    /// When and from where it may be used.
+    pub terms: Terms,
 }
 
 impl Store {
     /// Adds a key.
-    pub(crate) async fn add_key(&self, change: &mut Change, user: UserId, key: &ParsedKey) -> Result<(), StoreError> {
-        sqlx::query(
+    pub(crate) async fn add_key(
+        &self,
+        change: &mut Change,
+        user: UserId,
+        key: &ParsedKey,
+    ) -> Result<KeyId, StoreError> {
+        let id = sqlx::query_scalar(
             "INSERT INTO public_keys (login, fingerprint, algorithm, encoded, label, created) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
+             VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
         )
         .bind(user.0)
         .bind(&key.fingerprint)
@@ -32,6 +43,31 @@ impl Store {
         .bind(key.blob.as_bytes())
         .bind(&key.label)
         .bind(now())
+        .fetch_one(&mut **change)
+        .await?;
+        self.set_key(change, KeyId(id), &key.scope, &key.terms).await?;
+        Ok(KeyId(id))
+    }
+
+    /// Says what a key may do, when and from where.
+    pub(crate) async fn set_key(
+        &self,
+        change: &mut Change,
+        id: KeyId,
+        scope: &Scope,
+        terms: &Terms,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE public_keys SET expires = $1, sources = $2, scope_paths = $3, scope_mode = $4, scope_services = $5, \
+             no_terminal = $6 WHERE id = $7",
+        )
+        .bind(terms.expires.map(|end| end.0))
+        .bind(terms.from.to_string())
+        .bind(scope.paths.as_ref().map(ToString::to_string))
+        .bind(scope.mode.map(Mode::as_str))
+        .bind(scope.services.map(|services| services.to_string()))
+        .bind(i64::from(scope.no_terminal))
+        .bind(id.0)
         .execute(&mut **change)
         .await?;
         Ok(())
@@ -39,21 +75,14 @@ impl Store {
 
     /// Keys of a user, oldest first.
     pub(crate) async fn keys(&self, user: UserId) -> Result<Vec<StoredKey>, StoreError> {
-        let rows =
-            sqlx::query("SELECT id, fingerprint, algorithm, label FROM public_keys WHERE login = $1 ORDER BY id")
-                .bind(user.0)
-                .fetch_all(&self.pool)
-                .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(StoredKey {
-                    id: KeyId(row.try_get("id")?),
-                    fingerprint: row.try_get("fingerprint")?,
-                    algorithm: row.try_get("algorithm")?,
-                    label: row.try_get("label")?,
-                })
-            })
-            .collect()
+        let rows = sqlx::query(
+            "SELECT id, fingerprint, algorithm, label, expires, sources, scope_paths, scope_mode, scope_services, \
+             no_terminal FROM public_keys WHERE login = $1 ORDER BY id",
+        )
+        .bind(user.0)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(stored).collect()
     }
 
     /// Removes a key.
@@ -61,4 +90,15 @@ impl Store {
         sqlx::query("DELETE FROM public_keys WHERE id = $1").bind(id.0).execute(&mut **change).await?;
         Ok(())
     }
+}
+
+fn stored(row: &AnyRow) -> Result<StoredKey, StoreError> {
+    Ok(StoredKey {
+        id: KeyId(row.try_get("id")?),
+        fingerprint: row.try_get("fingerprint")?,
+        algorithm: row.try_get("algorithm")?,
+        label: row.try_get("label")?,
+        scope: scope_of(row)?,
+        terms: terms_of(row, "expires", "sources")?,
+    })
 }

@@ -8,7 +8,7 @@ use super::Store;
 use super::connect::{connect, migrations};
 use super::testing::{on_postgres, on_sqlite};
 use crate::config::Database;
-use crate::domain::{ClaimedName, Grant, GrantId, KeyBlob, Mode, Service, Services, Status, View};
+use crate::domain::{ClaimedName, Grant, GrantId, KeyBlob, Mode, Service, Services, Status, Terms, View};
 
 /// What somebody had stored before the second migration.
 const FIRST: &str = "
@@ -65,6 +65,9 @@ async fn the_first_releases_means_the_same(path: &Database) {
     let grant =
         |id, path: &str, mode| Grant { id: GrantId(id), path: path.parse().expect("a path"), mode, no_exec: false };
     assert_eq!(known.grants, [grant(1, "www/site1", Mode::Rw), grant(2, "logs", Mode::Ro)]);
+    assert_eq!((&known.account.terms, &known.user.terms), (&Terms::default(), &Terms::default()));
+    let key = known.key.as_ref().expect("his key");
+    assert!(key.scope.is_whole() && key.terms == Terms::default());
     assert_eq!(
         (known.key.expect("his key").label.as_str(), known.password.as_deref()),
         ("laptop", Some("$argon2id$x"))

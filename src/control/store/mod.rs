@@ -9,6 +9,7 @@ mod grants;
 mod keys;
 #[cfg(test)]
 mod migrated;
+mod terms;
 #[cfg(test)]
 pub(super) mod testing;
 mod users;

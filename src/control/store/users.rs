@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::terms::terms_of;
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::UserView;
 use crate::domain::{
@@ -37,9 +38,9 @@ impl Store {
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, u.view, \
+            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
-             a.home, a.status AS account_status FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
+             a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)
         .fetch_optional(&self.pool)
@@ -50,7 +51,7 @@ impl Store {
     /// All users, or those of one account, by name. Their grants are left out.
     pub(crate) async fn users(&self, account: Option<&AccountName>) -> Result<Vec<UserView>, StoreError> {
         let rows = sqlx::query(
-            "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, \
+            "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
@@ -168,6 +169,7 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
         id: UserId(row.try_get("id")?),
         name: parse("user name", row.try_get("name")?)?,
         status: status(row.try_get("status")?)?,
+        terms: terms_of(row, "expires", "sources")?,
         services: parse("list of services", row.try_get("services")?)?,
         view: maybe(row, "view")?,
         uploads: UploadPolicy {
@@ -187,7 +189,7 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
 }
 
 /// What a column that may say nothing says.
-fn maybe<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
+pub(super) fn maybe<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
     row.try_get::<Option<String>, _>(column)?.map(|text| parse(column, text)).transpose()
 }
 
@@ -204,6 +206,7 @@ pub(super) fn account_of(row: &AnyRow) -> Result<AccountFacts, StoreError> {
         gid: id_number(row.try_get("gid")?)?,
         home: parse("home", row.try_get("home")?)?,
         status: status(row.try_get("account_status")?)?,
+        terms: terms_of(row, "account_expires", "account_sources")?,
     })
 }
 
@@ -213,6 +216,7 @@ fn view(row: &AnyRow) -> Result<UserView, StoreError> {
         view: user.view(),
         uploads: user.uploads,
         forwards: user.forwards,
+        terms: user.terms,
         name: user.name,
         account: parse("account name", row.try_get("account_name")?)?,
         services: user.services,

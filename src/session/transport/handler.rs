@@ -13,6 +13,7 @@ use crate::domain::Service;
 use crate::session::Error;
 use crate::session::channels::Channel;
 use crate::session::forwards::Taken;
+use crate::session::login::Access;
 use crate::wire::{self, Place, Target, ToWorker};
 
 /// Smallest RSA key whose signature is looked at.
@@ -176,6 +177,9 @@ impl server::Handler for Connection {
         modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
+        if matches!(self.client.access(), Some(Access::Granted(granted)) if granted.no_terminal) {
+            return Ok(session.channel_failure(id)?);
+        }
         let terminal = terminal(term, size(columns, rows, width, height), modes);
         self.wishes.entry(number(id)).or_default().terminal = Some(terminal);
         Ok(session.channel_success(id)?)

@@ -1,0 +1,115 @@
+//! Options that say when, from where and for what an account, a user or a key is good.
+
+use clap::Args;
+
+use super::{CommandError, Result};
+use crate::control::times;
+use crate::domain::{KeyChange, Mode, RelPath, Service, Setting, Sources, TermsChange, Timestamp};
+
+/// The word that takes a setting back.
+const NONE: &str = "none";
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct TermsOptions {
+    /// When it ends, with live sessions: 2026-12-31, 2026-12-31T18:00 (in this host's zone) or 2026-12-31T18:00:00Z; none
+    /// for never
+    #[arg(long, value_name = "TIME", value_parser = or_none(time))]
+    expires: Option<Setting<Timestamp>>,
+    /// Addresses to come from: 192.0.2.7, 192.0.2.0/24, 192.0.2.* or !192.0.2.9, with commas between; none for everywhere
+    #[arg(long, value_name = "ADDRESSES", value_parser = or_none(sources))]
+    from: Option<Setting<Sources>>,
+}
+
+impl TermsOptions {
+    /// What they change; `None` when nothing was said.
+    pub(super) fn change(self) -> Option<TermsChange> {
+        let change = TermsChange { expires: self.expires.unwrap_or_default(), from: self.from.unwrap_or_default() };
+        (change != TermsChange::default()).then_some(change)
+    }
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct KeyOptions {
+    #[command(flatten)]
+    terms: TermsOptions,
+    /// Directory of the account that the key is good for, within the user's grants; give it once for each, which replaces
+    /// all earlier ones; none for all that the user may reach
+    #[arg(long, value_name = "PATH")]
+    scope_grant: Vec<String>,
+    /// Most that the key may do there: ro, upload or rw; none for what the user may
+    #[arg(long, value_name = "MODE", value_parser = or_none(mode))]
+    scope_mode: Option<Setting<Mode>>,
+    /// The only services of the user's that the key may open; none for all of them
+    #[arg(long, value_name = "SERVICES", value_delimiter = ',')]
+    services: Vec<String>,
+    /// Give the key's programs no terminal
+    #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
+    no_terminal: Option<bool>,
+}
+
+impl KeyOptions {
+    /// What they change.
+    pub(super) fn change(self) -> Result<KeyChange> {
+        let wrong = |error: &dyn std::fmt::Display| CommandError::Input(error.to_string());
+        let paths = match self.scope_grant.as_slice() {
+            [] => Setting::Kept,
+            [only] if only == NONE => Setting::Unset,
+            several => {
+                let paths: std::result::Result<Vec<RelPath>, _> = several.iter().map(|text| text.parse()).collect();
+                Setting::Set(paths.map_err(|e| wrong(&e))?.try_into().map_err(|e| wrong(&e))?)
+            }
+        };
+        let services = match self.services.as_slice() {
+            [] => Setting::Kept,
+            [only] if only == NONE => Setting::Unset,
+            several => {
+                let services: std::result::Result<Vec<Service>, _> = several.iter().map(|text| text.parse()).collect();
+                Setting::Set(services.map_err(|e| wrong(&e))?.into_iter().collect())
+            }
+        };
+        Ok(KeyChange {
+            terms: self.terms.change().unwrap_or_default(),
+            paths,
+            mode: self.scope_mode.unwrap_or_default(),
+            services,
+            no_terminal: self.no_terminal,
+        })
+    }
+}
+
+fn or_none<T>(
+    read: fn(&str) -> std::result::Result<T, String>,
+) -> impl Fn(&str) -> std::result::Result<Setting<T>, String> + Clone {
+    move |text| if text == NONE { Ok(Setting::Unset) } else { read(text).map(Setting::Set) }
+}
+
+fn time(text: &str) -> std::result::Result<Timestamp, String> {
+    times::of_operator(text)
+        .ok_or_else(|| "not a time; write 2026-12-31, 2026-12-31T18:00 or 2026-12-31T18:00:00Z".to_owned())
+}
+
+fn sources(text: &str) -> std::result::Result<Sources, String> {
+    match text.parse::<Sources>() {
+        Ok(listed) if listed.is_everywhere() => Err("no address is listed; give none for everywhere".to_owned()),
+        Ok(listed) => Ok(listed),
+        Err(bad) => Err(bad.to_string()),
+    }
+}
+
+fn mode(text: &str) -> std::result::Result<Mode, String> {
+    match text.parse::<Mode>() {
+        Ok(Mode::Hidden) => Err("a key that may do nothing is no key; use ro, upload or rw".to_owned()),
+        Ok(mode) => Ok(mode),
+        Err(bad) => Err(bad.to_string()),
+    }
+}
+
+fn yes_or_no(text: &str) -> std::result::Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("say yes or no".to_owned()),
+    }
+}
