@@ -6,6 +6,7 @@
 
 mod admin_socket;
 pub mod client;
+pub mod hashes;
 mod key_options;
 mod keys;
 mod operation;

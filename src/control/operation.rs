@@ -14,6 +14,7 @@ mod users;
 
 use serde::{Deserialize, Serialize};
 
+use super::hashes::BadHash;
 use super::keys::BadKey;
 use super::outcome::Outcome;
 use super::passwords::PasswordError;
@@ -122,6 +123,10 @@ pub enum Operation {
         user: UserName,
         password: Option<Secret>,
     },
+    PasswdHash {
+        user: UserName,
+        hash: Secret,
+    },
     SessionList,
     SessionKill {
         conn: u64,
@@ -190,6 +195,8 @@ pub enum OperationError {
     NotRunning,
     #[error(transparent)]
     Key(#[from] BadKey),
+    #[error(transparent)]
+    Hash(#[from] BadHash),
     #[error(transparent)]
     Password(#[from] PasswordError),
     #[error(transparent)]
@@ -271,6 +278,7 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::KeyList { user } => credentials::list_keys(store, user).await,
         Operation::KeyRemove { user, key } => credentials::remove_key(store, user, key).await,
         Operation::Passwd { user, password } => credentials::set_password(store, user, password).await,
+        Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
         Operation::SessionList | Operation::SessionKill { .. } => Err(OperationError::NotRunning),
     }
 }

@@ -1,17 +1,22 @@
-//! Verdicts on passwords: argon2id (RFC 9106), on few threads, alike for everybody.
+//! Verdicts on passwords, on few threads, alike for everybody; new hashes are argon2id (RFC 9106).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use argon2::Argon2;
+use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use tokio::sync::Semaphore;
 
+use super::hashes::Stored;
 use crate::domain::Secret;
 
 /// Most claims that wait for a thread; more are told to come again.
 const MOST_WAITING: usize = 64;
+/// Longest that wrong passwords are held back for others that take long, in microseconds: a machine that is busy makes all of
+/// them slow, and should not make them slower.
+const MOST_PATIENCE: u64 = 1_000_000;
 
 /// Why a password could not be judged.
 #[derive(Debug, thiserror::Error)]
@@ -31,10 +36,24 @@ pub(super) fn hash(secret: &Secret) -> Result<String, PasswordError> {
     Ok(hash.to_string())
 }
 
-fn verify(secret: &Secret, stored: &str) -> bool {
-    match PasswordHash::new(stored) {
-        Ok(hash) => Argon2::default().verify_password(secret.expose().as_bytes(), &hash).is_ok(),
-        Err(_) => false,
+/// What is to be said of a password.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is the one. With a hash that is to be kept in place of the one that it was compared with, if that was not ours.
+    Right(Option<String>),
+    /// It is not.
+    Wrong,
+}
+
+fn judge(secret: &Secret, stored: &str) -> Verdict {
+    let password = secret.expose().as_bytes();
+    match stored.parse::<Stored>() {
+        Ok(stored) if stored.is_of(password) => {
+            let is_old = stored.is_to_be_replaced(password, Argon2::default().params());
+            // That it cannot be hashed anew today makes it no less right.
+            Verdict::Right(is_old.then(|| hash(secret).ok()).flatten())
+        }
+        _ => Verdict::Wrong,
     }
 }
 
@@ -45,6 +64,9 @@ pub(super) struct Judge {
     waiting: Arc<AtomicUsize>,
     /// What a name without a password is measured against, so that it takes as long as one with.
     nobody: Arc<str>,
+    /// Longest that a wrong password took, in microseconds. Hashes that came from elsewhere take longer or shorter than ours:
+    /// every wrong one is answered as late as the slowest, so that the time tells of nobody.
+    slowest: Arc<AtomicU64>,
 }
 
 impl Judge {
@@ -56,17 +78,34 @@ impl Judge {
             // 64 characters fit; were it otherwise, an unreadable hash is still nobody's password.
             Err(_) => String::new(),
         };
-        Ok(Judge { threads: Arc::new(Semaphore::new(threads.max(1))), waiting: Arc::default(), nobody: nobody.into() })
+        Ok(Judge {
+            threads: Arc::new(Semaphore::new(threads.max(1))),
+            waiting: Arc::default(),
+            nobody: nobody.into(),
+            slowest: Arc::default(),
+        })
     }
 
-    /// Whether the secret is the one behind the stored hash. Without a hash it never is, after the same work.
-    pub(super) async fn is_right(&self, secret: Secret, stored: Option<String>) -> Result<bool, PasswordError> {
+    /// Whether the secret is the one behind the stored hash. Without a hash it never is, after the same time.
+    pub(super) async fn judge(&self, secret: Secret, stored: Option<String>) -> Result<Verdict, PasswordError> {
+        let (verdict, took) = self.judge_now(secret, stored).await?;
+        if verdict == Verdict::Wrong {
+            let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let slowest = self.slowest.fetch_max(took.min(MOST_PATIENCE), Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_micros(slowest.saturating_sub(took))).await;
+        }
+        Ok(verdict)
+    }
+
+    async fn judge_now(&self, secret: Secret, stored: Option<String>) -> Result<(Verdict, Duration), PasswordError> {
         let _place = Place::take(&self.waiting).ok_or(PasswordError::Busy)?;
         let _thread = self.threads.acquire().await.map_err(|_| PasswordError::Busy)?;
         let is_somebody = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.nobody.to_string());
-        let judged = tokio::task::spawn_blocking(move || verify(&secret, &stored)).await;
-        Ok(judged.map_err(|_| PasswordError::Busy)? && is_somebody)
+        let begun = Instant::now();
+        let judged = tokio::task::spawn_blocking(move || judge(&secret, &stored)).await;
+        let verdict = judged.map_err(|_| PasswordError::Busy)?;
+        Ok((if is_somebody { verdict } else { Verdict::Wrong }, begun.elapsed()))
     }
 }
 
@@ -99,10 +138,24 @@ mod tests {
         let judge = Judge::new(1).expect("a judge");
         let stored = hash(&secret("right")).expect("a hash");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        assert!(judge.is_right(secret("right"), Some(stored.clone())).await.expect("a verdict"));
-        assert!(!judge.is_right(secret("wrong"), Some(stored)).await.expect("a verdict"));
-        assert!(!judge.is_right(secret("right"), None).await.expect("a verdict"));
-        assert!(!judge.is_right(secret(""), Some(String::new())).await.expect("a verdict"));
+        let verdict = async |typed, stored| judge.judge(secret(typed), stored).await.expect("a verdict");
+        assert_eq!(verdict("right", Some(stored.clone())).await, Verdict::Right(None));
+        assert_eq!(verdict("wrong", Some(stored)).await, Verdict::Wrong);
+        assert_eq!(verdict("right", None).await, Verdict::Wrong);
+        assert_eq!(verdict("", Some(String::new())).await, Verdict::Wrong);
+        assert_eq!(verdict("right", Some("right".to_owned())).await, Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn another_hash_is_replaced_by_ours_when_its_password_is_typed() {
+        let judge = Judge::new(1).expect("a judge");
+        let other = "$5$saltsalt$myjXcpMpE2Ofk7fj9hqyNYSn6lmWG4Mqnjx.KIRRr4/".to_owned();
+        let verdict = judge.judge(secret("correct horse"), Some(other.clone())).await.expect("a verdict");
+        let Verdict::Right(Some(ours)) = verdict else { panic!("{verdict:?}") };
+        assert!(ours.starts_with("$argon2id$"));
+        let again = judge.judge(secret("correct horse"), Some(ours)).await.expect("a verdict");
+        assert_eq!(again, Verdict::Right(None));
+        assert_eq!(judge.judge(secret("wrong"), Some(other)).await.expect("a verdict"), Verdict::Wrong);
     }
 
     #[test]

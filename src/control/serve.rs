@@ -7,13 +7,13 @@ use tokio::sync::Notify;
 
 use super::operation::{self, Operation, OperationError};
 use super::outcome::Outcome;
-use super::passwords::Judge;
+use super::passwords::{Judge, Verdict};
 use super::sessions::Sessions;
 use super::store::{Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
 use crate::config::{ControlSettings, Ids};
-use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Proof, Shown, Timestamp, narrows};
+use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Proof, Secret, Shown, Timestamp, narrows};
 use crate::telemetry::Causes;
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
@@ -127,13 +127,25 @@ impl Control {
             }
             Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
                 let known = self.store.known(&user, None).await?;
-                let stored = known.as_ref().and_then(|known| known.password.clone());
-                // Also for nobody, so that nobody takes as long as somebody.
-                let is_right = self.judge.is_right(secret, stored).await?;
+                let is_right = self.is_right(secret, known.as_ref()).await?;
                 let shown = if is_right { Shown::RightPassword } else { Shown::WrongPassword };
                 Ok(known.map(|known| facts(known, shown, as_of)))
             }
         }
+    }
+
+    /// Judges a password, also for nobody, so that nobody takes as long as somebody.
+    async fn is_right(&self, secret: Secret, known: Option<&Known>) -> Result<bool, OperationError> {
+        let stored = known.and_then(|known| known.password.clone());
+        let verdict = self.judge.judge(secret, stored.clone()).await?;
+        if let (Verdict::Right(Some(hash)), Some(known), Some(old)) = (&verdict, known, stored) {
+            // Nothing is withdrawn by it, and a login does not fail for it.
+            match self.store.replace_hash(known.user.id, &old, hash).await {
+                Ok(()) => tracing::info!(user = %known.user.name, "a password was hashed anew"),
+                Err(error) => tracing::warn!(error = %Causes(&error), "a password could not be hashed anew"),
+            }
+        }
+        Ok(matches!(verdict, Verdict::Right(_)))
     }
 
     /// A session began on facts that are some milliseconds old; what was withdrawn meanwhile ends it.

@@ -242,6 +242,10 @@ pub(super) struct Passwd {
     /// Read the password from standard input, up to the first line break
     #[arg(long, conflicts_with = "remove")]
     pub(super) stdin: bool,
+    /// Read the hash of a password in place of a password, as it stands in /etc/shadow, htpasswd or LDAP. It is replaced by an
+    /// argon2id hash when the user types the password
+    #[arg(long, conflicts_with = "remove")]
+    pub(super) hash: bool,
     /// Remove the password
     #[arg(long)]
     pub(super) remove: bool,

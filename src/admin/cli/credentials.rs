@@ -56,6 +56,11 @@ fn read_key(path: &Path) -> Result<String> {
 }
 
 pub(super) fn run_passwd(context: &Context<'_>, options: &Passwd) -> Result<()> {
+    if options.hash {
+        let hash = if options.stdin || !io::stdin().is_terminal() { read_line()? } else { ask("Hash: ")? };
+        let hash = Secret::new(hash.trim()).map_err(|e| CommandError::Input(e.to_string()))?;
+        return context.perform(Operation::PasswdHash { user: options.user.clone(), hash });
+    }
     let password = if options.remove { None } else { Some(read_password(options.stdin)?) };
     context.perform(Operation::Passwd { user: options.user.clone(), password })
 }

@@ -2,6 +2,7 @@
 
 use super::grants::check_layout;
 use super::{Affected, Done, OperationError, Result, commit, user};
+use crate::control::hashes::Stored;
 use crate::control::keys::{self, ParsedKey};
 use crate::control::outcome::{KeyView, Outcome};
 use crate::control::passwords;
@@ -134,6 +135,16 @@ pub(super) async fn set_password(store: &Store, name: UserName, password: Option
     store.set_password(&mut change, found.id, hash.as_deref()).await?;
     commit(change).await?;
     Ok(Done::said(sentence, Affected::Password(name)))
+}
+
+/// Takes over a hash that was made elsewhere. Sessions that logged in with the old password end.
+pub(super) async fn set_hash(store: &Store, name: UserName, hash: Secret) -> Result<Done> {
+    hash.expose().parse::<Stored>()?;
+    let (_, found) = user(store, &name).await?;
+    let mut change = store.change().await?;
+    store.set_password(&mut change, found.id, Some(hash.expose())).await?;
+    commit(change).await?;
+    Ok(Done::said(format!("password of {name} is set by its hash"), Affected::Password(name)))
 }
 
 /// Hashing takes some 20 ms of a core; logins go on meanwhile.

@@ -144,6 +144,17 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps another hash of the same password, unless it was changed meanwhile.
+    pub(crate) async fn replace_hash(&self, id: UserId, old: &str, new: &str) -> Result<(), StoreError> {
+        sqlx::query("UPDATE passwords SET hash = $1 WHERE login = $2 AND hash = $3")
+            .bind(new)
+            .bind(id.0)
+            .bind(old)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
     /// Keeps the hash of a password, or forgets it.
     pub(crate) async fn set_password(
         &self,

@@ -1,6 +1,7 @@
 //! What each credential is good for: for whom, for what, from where and until when.
 
 mod keys;
+mod passwords;
 
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
