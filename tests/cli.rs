@@ -183,7 +183,7 @@ fn programs_read_json_of_a_fixed_shape() {
 
     let user = json!({
         "name": "bob", "account": "acme", "services": "sftp", "status": "active", "view": "rooted", "grants": [grant], "keys": 1,
-        "password": false, "terms": { "expires": null, "from": "" }, "uploads": {
+        "password": false, "totp": false, "logins": "", "terms": { "expires": null, "from": "" }, "uploads": {
             "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },

@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 
 use crate::domain::{
-    AccountFacts, AccountName, AsOf, Facts, ForwardPolicy, Grant, HomePath, KeyFacts, Proof, Scope, Services, Shown,
-    Status, Terms, Timestamp, UploadPolicy, UserFacts, UserName, View,
+    AccountFacts, AccountName, AsOf, Factor, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, KeyFacts, Proof,
+    Scope, Services, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View,
 };
 
 /// When and from where somebody comes, as the monitor saw it.
@@ -25,7 +25,8 @@ pub struct Circumstances {
 pub struct Principal {
     account: AccountFacts,
     user: UserFacts,
-    key: Option<KeyFacts>,
+    key: Option<ProvenKey>,
+    shown: Factors,
     scope: Scope,
     grants: Vec<Grant>,
     until: Option<Timestamp>,
@@ -55,7 +56,17 @@ impl Principal {
 
     /// The key that was proven, if it was one.
     pub fn key(&self) -> Option<&KeyFacts> {
-        self.key.as_ref()
+        self.key.as_ref().map(|key| &key.facts)
+    }
+
+    /// The same as it was shown.
+    pub fn key_blob(&self) -> Option<&KeyBlob> {
+        self.key.as_ref().map(|key| &key.blob)
+    }
+
+    /// All that was shown.
+    pub fn shown(&self) -> Factors {
+        self.shown
     }
 
     /// What may be opened.
@@ -71,7 +82,7 @@ impl Principal {
     /// The key, if it may do less than its user: then it is somebody else as far as programs are concerned, for what one
     /// of them leaves behind, the other would run.
     pub fn narrow_key(&self) -> Option<&KeyFacts> {
-        self.key.as_ref().filter(|_| !self.scope.is_whole())
+        self.key().filter(|_| !self.scope.is_whole())
     }
 
     /// When all of it ends; `None` for never.
@@ -117,6 +128,15 @@ pub enum Denial {
     /// The password is not the user's.
     #[error("wrong password")]
     WrongPassword,
+    /// The code is not the user's, or was taken before.
+    #[error("wrong code")]
+    WrongCode,
+    /// A code came before anything else.
+    #[error("a code without a key or a password")]
+    CodeAlone,
+    /// What was shown is right, and leads nowhere for this user.
+    #[error("no way in by this method")]
+    NoWay,
     /// What was judged is not what was claimed: control and session disagree, which only a defect can cause.
     #[error("verdict does not fit the claim")]
     Mismatch,
@@ -155,47 +175,130 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// Decides one claim: the proof first, then whether user and account may be used, then the terms.
-pub fn decide(proof: &Proof, facts: Option<&Facts>, at: &Circumstances) -> Result<Principal, Denial> {
-    let facts = facts.ok_or(Denial::UnknownUser)?;
-    admit(facts, proven(proof, &facts.shown)?, at)
+/// What somebody has proven so far on one connection; worth something for that user alone.
+#[derive(Debug, Clone)]
+pub struct Proven {
+    user: UserId,
+    key: Option<ProvenKey>,
+    shown: Factors,
+    as_of: AsOf,
 }
 
-/// Decides about a session again that proved its claim when it began: `facts` say what has become of what it showed.
-pub fn decide_again(facts: Option<&Facts>, at: &Circumstances) -> Result<Principal, Denial> {
-    let facts = facts.ok_or(Denial::UnknownUser)?;
-    match &facts.shown {
-        Shown::Key(key) => admit(facts, Some(key), at),
-        Shown::RightPassword => admit(facts, None, at),
-        Shown::UnknownKey => Err(Denial::UnknownKey),
-        Shown::WrongPassword => Err(Denial::WrongPassword),
+#[derive(Debug, Clone)]
+struct ProvenKey {
+    blob: KeyBlob,
+    facts: KeyFacts,
+}
+
+impl Proven {
+    /// What is still to be shown, each of which may be the next.
+    pub fn left(&self, facts: &UserFacts) -> Factors {
+        let ways = facts.logins.ways(facts.has_authenticator);
+        let open = ways.into_iter().filter(|way| way.contain(self.shown.without(CODE)));
+        open.fold(Factors::NONE, |left, way| left.and(way.without(self.shown)))
     }
+}
+
+/// A code, which is worth something only after something else.
+const CODE: Factors = Factors::NONE.with(Factor::Code);
+
+/// What a claim comes to.
+#[derive(Debug, Clone)]
+pub enum Decision {
+    /// Enough was shown.
+    In(Box<Principal>),
+    /// It was right, and more is needed.
+    More(Box<Proven>, Factors),
+}
+
+/// Decides one claim: the proof first, then whether user and account may be used, then the terms, then whether it is enough
+/// together with what was proven `earlier` on the same connection.
+pub fn decide(
+    proof: &Proof,
+    facts: Option<&Facts>,
+    at: &Circumstances,
+    earlier: Option<Proven>,
+) -> Result<Decision, Denial> {
+    let facts = facts.ok_or(Denial::UnknownUser)?;
+    let earlier = earlier.filter(|earlier| earlier.user == facts.user.id);
+    let proven = and_now(earlier, proof, facts)?;
+    may_be_used(facts, proven.key.as_ref().map(|key| &key.facts), at)?;
+    let waived = if facts.code_waived { CODE } else { Factors::NONE };
+    let shown = proven.shown.and(waived);
+    if facts.user.logins.ways(facts.user.has_authenticator).into_iter().any(|way| shown.contain(way)) {
+        return Ok(Decision::In(Box::new(principal(facts, proven.key, shown, proven.as_of))));
+    }
+    match proven.left(&facts.user).without(waived) {
+        // Right, and of no use to anybody: to be told apart from a wrong one by nobody.
+        Factors::NONE => Err(Denial::NoWay),
+        left => Ok(Decision::More(Box::new(proven), left)),
+    }
+}
+
+/// Adds what is shown now to what was proven. A code proves nothing by itself, and is not even looked at then.
+fn and_now(earlier: Option<Proven>, proof: &Proof, facts: &Facts) -> Result<Proven, Denial> {
+    let nothing = Proven { user: facts.user.id, key: None, shown: Factors::NONE, as_of: facts.as_of };
+    let mut proven = match proof {
+        Proof::Code(_) => earlier.ok_or(Denial::CodeAlone)?,
+        _ => earlier.unwrap_or(nothing),
+    };
+    match (proof, &facts.shown) {
+        (Proof::Key(blob), Shown::Key(key)) => {
+            proven.key = Some(ProvenKey { blob: blob.clone(), facts: key.clone() });
+        }
+        (Proof::Password(_), Shown::RightPassword) | (Proof::Code(_), Shown::RightCode) => {}
+        (Proof::Key(_), Shown::UnknownKey) => return Err(Denial::UnknownKey),
+        (Proof::Password(_), Shown::WrongPassword) => return Err(Denial::WrongPassword),
+        (Proof::Code(_), Shown::WrongCode) => return Err(Denial::WrongCode),
+        _ => return Err(Denial::Mismatch),
+    }
+    proven.shown = proven.shown.with(proof.factor());
+    Ok(proven)
+}
+
+/// Decides about a session again: `shown` is what it showed when it began and would still be good, `key` the key of it.
+pub fn decide_again(
+    facts: Option<&Facts>,
+    key: Option<(&KeyBlob, &KeyFacts)>,
+    shown: Factors,
+    at: &Circumstances,
+) -> Result<Principal, Denial> {
+    let facts = facts.ok_or(Denial::UnknownUser)?;
+    may_be_used(facts, key.map(|(_, key)| key), at)?;
+    if !facts.user.logins.ways(facts.user.has_authenticator).into_iter().any(|way| shown.contain(way)) {
+        return Err(Denial::NoWay);
+    }
+    let key = key.map(|(blob, facts)| ProvenKey { blob: blob.clone(), facts: facts.clone() });
+    Ok(principal(facts, key, shown, facts.as_of))
 }
 
 /// Whether a key that was only offered is worth a signature (RFC 4252, 7, `SSH_MSG_USERAUTH_PK_OK`). It proves
 /// nothing and makes no principal.
 pub fn worth_a_signature(facts: Option<&Facts>, at: &Circumstances) -> bool {
     facts.is_some_and(|f| match &f.shown {
-        Shown::Key(key) => may_be_used(f, Some(key), at).is_ok(),
+        Shown::Key(key) => {
+            let ways = f.user.logins.ways(f.user.has_authenticator);
+            ways.into_iter().any(|way| way.contains(Factor::Key)) && may_be_used(f, Some(key), at).is_ok()
+        }
         _ => false,
     })
 }
 
-/// What was shown is good; what it comes to.
-fn admit(facts: &Facts, key: Option<&KeyFacts>, at: &Circumstances) -> Result<Principal, Denial> {
-    may_be_used(facts, key, at)?;
-    let scope = key.map(|key| key.scope.clone()).unwrap_or_default();
+fn principal(facts: &Facts, key: Option<ProvenKey>, shown: Factors, as_of: AsOf) -> Principal {
+    let scope = key.as_ref().map(|key| key.facts.scope.clone()).unwrap_or_default();
     let grants = scope.grants(&facts.grants);
-    let ends = [facts.account.terms.expires, facts.user.terms.expires, key.and_then(|key| key.terms.expires)];
-    Ok(Principal {
+    let of_key = key.as_ref().and_then(|key| key.facts.terms.expires);
+    let ends = [facts.account.terms.expires, facts.user.terms.expires, of_key];
+    Principal {
         account: facts.account.clone(),
         user: facts.user.clone(),
-        key: key.cloned(),
+        key,
+        shown,
         scope,
         grants,
         until: ends.into_iter().flatten().min(),
-        as_of: facts.as_of,
-    })
+        as_of,
+    }
 }
 
 fn may_be_used(facts: &Facts, key: Option<&KeyFacts>, at: &Circumstances) -> Result<(), Denial> {
@@ -215,16 +318,6 @@ fn met(terms: &Terms, holder: Holder, at: &Circumstances) -> Result<(), Denial> 
     if terms.from.allow(at.from) { Ok(()) } else { Err(Denial::Elsewhere(holder)) }
 }
 
-fn proven<'a>(proof: &Proof, shown: &'a Shown) -> Result<Option<&'a KeyFacts>, Denial> {
-    match (proof, shown) {
-        (Proof::Key(_), Shown::Key(key)) => Ok(Some(key)),
-        (Proof::Password(_), Shown::RightPassword) => Ok(None),
-        (Proof::Key(_), Shown::UnknownKey) => Err(Denial::UnknownKey),
-        (Proof::Password(_), Shown::WrongPassword) => Err(Denial::WrongPassword),
-        _ => Err(Denial::Mismatch),
-    }
-}
-
 fn standing(facts: &Facts) -> Result<(), Denial> {
     match (facts.user.status, facts.account.status) {
         (Status::Active, Status::Active) => Ok(()),
@@ -234,143 +327,4 @@ fn standing(facts: &Facts) -> Result<(), Denial> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{AccountId, GrantId, KeyBlob, KeyId, Mode, Secret, Service, UserId};
-
-    fn facts(shown: Shown) -> Facts {
-        Facts {
-            account: AccountFacts {
-                id: AccountId(1),
-                name: "acme".parse().expect("a name"),
-                uid: 5001,
-                gid: 5001,
-                home: "/srv/acme".parse().expect("a path"),
-                status: Status::Active,
-                terms: Terms::default(),
-            },
-            user: UserFacts {
-                id: UserId(1),
-                name: "bob".parse().expect("a name"),
-                status: Status::Active,
-                terms: Terms::default(),
-                services: Services::NONE.with(Service::Sftp),
-                view: None,
-                uploads: UploadPolicy::default(),
-                forwards: ForwardPolicy::default(),
-            },
-            grants: vec![Grant {
-                id: GrantId(1),
-                path: "www".parse().expect("a path"),
-                mode: Mode::Rw,
-                no_exec: false,
-            }],
-            shown,
-            as_of: AsOf::default(),
-        }
-    }
-
-    fn key() -> Proof {
-        Proof::Key(KeyBlob::new(vec![1]).expect("short"))
-    }
-
-    fn password() -> Proof {
-        Proof::Password(Secret::new("x").expect("short"))
-    }
-
-    fn key_facts() -> KeyFacts {
-        KeyFacts {
-            id: KeyId(1),
-            fingerprint: "SHA256:x".into(),
-            label: String::new(),
-            scope: Scope::default(),
-            terms: Terms::default(),
-        }
-    }
-
-    fn here() -> Circumstances {
-        Circumstances { now: Timestamp(1_000), from: "192.0.2.7".parse().expect("an address") }
-    }
-
-    fn known_key() -> Shown {
-        Shown::Key(key_facts())
-    }
-
-    #[test]
-    fn a_proven_key_and_a_right_password_make_a_principal() {
-        assert!(decide(&key(), Some(&facts(known_key())), &here()).is_ok());
-        assert!(decide(&password(), Some(&facts(Shown::RightPassword)), &here()).is_ok());
-    }
-
-    #[test]
-    fn a_verdict_on_something_else_proves_nothing() {
-        assert_eq!(decide(&key(), Some(&facts(Shown::RightPassword)), &here()).expect_err("denied"), Denial::Mismatch);
-        assert_eq!(decide(&password(), Some(&facts(known_key())), &here()).expect_err("denied"), Denial::Mismatch);
-        assert_eq!(
-            decide(&password(), Some(&facts(Shown::UnknownKey)), &here()).expect_err("denied"),
-            Denial::Mismatch
-        );
-    }
-
-    #[test]
-    fn nobody_and_the_disabled_are_denied_whatever_they_show() {
-        assert_eq!(decide(&key(), None, &here()).expect_err("denied"), Denial::UnknownUser);
-        let mut disabled = facts(known_key());
-        disabled.user.status = Status::Disabled;
-        assert_eq!(decide(&key(), Some(&disabled), &here()).expect_err("denied"), Denial::UserDisabled);
-        assert!(!worth_a_signature(Some(&disabled), &here()));
-        let mut closed = facts(Shown::RightPassword);
-        closed.account.status = Status::Disabled;
-        assert_eq!(decide(&password(), Some(&closed), &here()).expect_err("denied"), Denial::AccountDisabled);
-    }
-
-    #[test]
-    fn the_terms_of_account_user_and_key_are_all_to_be_met() {
-        let late = Terms { expires: Some(Timestamp(1_000)), ..Terms::default() };
-        let elsewhere = Terms { from: "198.51.100.0/24".parse().expect("a list"), ..Terms::default() };
-        let refused = [(&late, Denial::Expired as fn(Holder) -> Denial), (&elsewhere, Denial::Elsewhere)];
-        for (terms, denial) in refused {
-            let mut account = facts(known_key());
-            account.account.terms = terms.clone();
-            let mut user = facts(known_key());
-            user.user.terms = terms.clone();
-            let of_key = facts(Shown::Key(KeyFacts { terms: terms.clone(), ..key_facts() }));
-            for (facts, holder) in [(account, Holder::Account), (user, Holder::User), (of_key, Holder::Key)] {
-                assert_eq!(decide(&key(), Some(&facts), &here()).expect_err("denied"), denial(holder));
-                assert_eq!(decide_again(Some(&facts), &here()).expect_err("denied"), denial(holder));
-                assert!(!worth_a_signature(Some(&facts), &here()));
-            }
-        }
-    }
-
-    #[test]
-    fn it_ends_when_the_first_of_its_terms_ends() {
-        let mut known = facts(Shown::Key(KeyFacts {
-            terms: Terms { expires: Some(Timestamp(3_000)), ..Terms::default() },
-            ..key_facts()
-        }));
-        known.account.terms.expires = Some(Timestamp(2_000));
-        let until = |facts: &Facts| decide(&key(), Some(facts), &here()).expect("in time").until();
-        assert_eq!(until(&known), Some(Timestamp(2_000)));
-        known.account.terms.expires = None;
-        assert_eq!(until(&known), Some(Timestamp(3_000)));
-    }
-
-    #[test]
-    fn a_key_with_a_scope_may_do_no_more_than_that() {
-        let scope = Scope {
-            paths: "www/releases".parse().ok(),
-            mode: Some(Mode::Ro),
-            services: Some(Services::NONE.with(Service::Shell)),
-            no_terminal: true,
-        };
-        let narrow = facts(Shown::Key(KeyFacts { scope, ..key_facts() }));
-        let principal = decide(&key(), Some(&narrow), &here()).expect("in");
-        assert_eq!(principal.grants().iter().map(|g| g.path.as_str()).collect::<Vec<_>>(), ["www/releases"]);
-        assert!(principal.grants().iter().all(|g| g.mode == Mode::Ro) && principal.no_terminal());
-        assert_eq!(principal.services(), Services::NONE, "the user has no shell for the key to have");
-        assert!(principal.narrow_key().is_some());
-        let whole = decide(&key(), Some(&facts(known_key())), &here()).expect("in");
-        assert!(whole.narrow_key().is_none() && whole.services().contains(Service::Sftp));
-    }
-}
+mod tests;

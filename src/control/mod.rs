@@ -6,6 +6,7 @@
 
 mod admin_socket;
 pub mod client;
+mod codes;
 pub mod hashes;
 mod key_options;
 mod keys;
@@ -19,7 +20,7 @@ mod store;
 pub mod times;
 
 pub use operation::{Operation, OperationError};
-pub use outcome::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};
+pub use outcome::{AccountView, AuthenticatorView, GrantView, KeyView, Outcome, SessionView, UserView};
 pub use serve::serve;
 pub use state::{StateError, prepare_state};
 pub use store::StoreError;

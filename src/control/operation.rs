@@ -4,6 +4,7 @@
 //! under.
 
 mod accounts;
+mod authenticators;
 mod credentials;
 mod grants;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use super::passwords::PasswordError;
 use super::store::{Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, ForwardChange, HomePath, KeyChange, Mode, RelPath, Secret, Services, Status,
+    AccountFacts, AccountName, ForwardChange, HomePath, KeyChange, Logins, Mode, RelPath, Secret, Services, Status,
     TermsChange, UploadChange, UserFacts, UserName, View,
 };
 
@@ -127,6 +128,16 @@ pub enum Operation {
         user: UserName,
         hash: Secret,
     },
+    TotpEnrol {
+        user: UserName,
+    },
+    TotpRemove {
+        user: UserName,
+    },
+    UserSetLogins {
+        name: UserName,
+        logins: Logins,
+    },
     SessionList,
     SessionKill {
         conn: u64,
@@ -187,6 +198,10 @@ pub enum OperationError {
     EmptyScope { user: UserName },
     #[error("with these services {user} could open nothing by the key; it has {services}")]
     NoServiceLeft { user: UserName, services: Services },
+    #[error("{user} has an authenticator already; if it is lost: enclos totp remove {user}, and enrol a new one")]
+    AuthenticatorExists { user: UserName },
+    #[error("{user} has no authenticator")]
+    NoAuthenticator { user: UserName },
     #[error("an empty password is no password; give one, or --remove")]
     EmptyPassword,
     #[error("there is no session {conn}; list them with: enclos session list")]
@@ -278,6 +293,9 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::KeyList { user } => credentials::list_keys(store, user).await,
         Operation::KeyRemove { user, key } => credentials::remove_key(store, user, key).await,
         Operation::Passwd { user, password } => credentials::set_password(store, user, password).await,
+        Operation::TotpEnrol { user } => authenticators::enrol(store, user).await,
+        Operation::TotpRemove { user } => authenticators::remove(store, user).await,
+        Operation::UserSetLogins { name, logins } => authenticators::set_logins(store, name, logins).await,
         Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
         Operation::SessionList | Operation::SessionKill { .. } => Err(OperationError::NotRunning),
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, ForwardPolicy, HomePath, KeyId, Mode, RelPath, Scope, Services, Status, Terms, UploadPolicy, UserName,
-    View,
+    AccountName, ForwardPolicy, HomePath, KeyId, Logins, Mode, RelPath, Scope, Services, Status, Terms, UploadPolicy,
+    UserName, View,
 };
 
 /// The result of an operation.
@@ -29,6 +29,8 @@ pub enum Outcome {
     Key(KeyView),
     /// Several.
     Keys(Vec<KeyView>),
+    /// An authenticator that was added.
+    Authenticator(AuthenticatorView),
     /// Live sessions.
     Sessions(Vec<SessionView>),
 }
@@ -77,6 +79,29 @@ pub struct UserView {
     pub keys: u32,
     /// Whether it has a password.
     pub password: bool,
+    /// Whether it has an authenticator.
+    pub totp: bool,
+    /// What it has to show together; empty for as usual.
+    pub logins: Logins,
+}
+
+/// A new authenticator. Shown once: nobody can read it back.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthenticatorView {
+    /// Whose.
+    pub user: UserName,
+    /// For typing into an app.
+    pub secret: String,
+    /// What a QR code of it holds.
+    pub uri: String,
+    /// Each good for one login without the app.
+    pub recovery_codes: Vec<String>,
+}
+
+impl std::fmt::Debug for AuthenticatorView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "AuthenticatorView({})", self.user)
+    }
 }
 
 /// A grant.

@@ -1,11 +1,13 @@
 //! Control while a node runs: questions of the monitor, and the admin socket.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
-use super::operation::{self, Operation, OperationError};
+use super::codes::{self, Codes, Comer};
+use super::operation::{self, Affected, Operation, OperationError};
 use super::outcome::Outcome;
 use super::passwords::{Judge, Verdict};
 use super::sessions::Sessions;
@@ -13,7 +15,9 @@ use super::store::{Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
 use crate::config::{ControlSettings, Ids};
-use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Proof, Secret, Shown, Timestamp, narrows};
+use crate::domain::{
+    AsOf, Claim, ClaimedName, ConnId, Factor, Factors, Facts, Proof, Secret, Shown, Timestamp, narrows,
+};
 use crate::telemetry::Causes;
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
@@ -29,6 +33,7 @@ pub(super) struct Control {
     judge: Judge,
     monitor: AsyncLink,
     sessions: Mutex<Sessions>,
+    codes: Mutex<Codes>,
     /// Some session may end at another time than was known.
     terms_changed: Notify,
     run: u64,
@@ -56,6 +61,7 @@ async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
         judge,
         monitor,
         sessions: Mutex::default(),
+        codes: Mutex::default(),
         terms_changed: Notify::new(),
         run: rand::random(),
     });
@@ -83,7 +89,7 @@ async fn listen(control: &Arc<Control>) -> Result<(), Error> {
 impl Control {
     async fn hear(self: Arc<Self>, message: ToControl) {
         let told = match message {
-            ToControl::Ask { ticket, question } => self.answer(ticket, question).await,
+            ToControl::Ask { ticket, question, from } => self.answer(ticket, question, from).await,
             ToControl::Opened(record) => self.opened(*record).await,
             ToControl::Closed { conn } => {
                 self.sessions().closed(conn);
@@ -99,8 +105,8 @@ impl Control {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, ticket: u64, question: Question) -> Result<(), LinkError> {
-        let answer = match self.facts(question).await {
+    async fn answer(&self, ticket: u64, question: Question, from: IpAddr) -> Result<(), LinkError> {
+        let answer = match self.facts(question, from).await {
             Ok(facts) => FromControl::Answer { ticket, facts: facts.map(Box::new) },
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "facts cannot be had");
@@ -114,7 +120,7 @@ impl Control {
         AsOf { run: self.run, withdrawals: self.sessions().withdrawals() }
     }
 
-    async fn facts(&self, question: Question) -> Result<Option<Facts>, OperationError> {
+    async fn facts(&self, question: Question, from: IpAddr) -> Result<Option<Facts>, OperationError> {
         // Read before the facts are: what is withdrawn meanwhile makes them look older than they are, never newer.
         let as_of = self.as_of();
         match question {
@@ -122,15 +128,64 @@ impl Control {
                 let known = self.store.known(&user, Some(&key)).await?;
                 Ok(known.map(|mut known| {
                     let shown = known.key.take().map_or(Shown::UnknownKey, Shown::Key);
-                    facts(known, shown, as_of)
+                    self.about(known, shown, from, as_of)
                 }))
             }
             Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
                 let known = self.store.known(&user, None).await?;
                 let is_right = self.is_right(secret, known.as_ref()).await?;
                 let shown = if is_right { Shown::RightPassword } else { Shown::WrongPassword };
-                Ok(known.map(|known| facts(known, shown, as_of)))
+                Ok(known.map(|known| self.about(known, shown, from, as_of)))
             }
+            Question::Claim(Claim { user, proof: Proof::Code(typed) }) => {
+                let Some(known) = self.store.known(&user, None).await? else { return Ok(None) };
+                let is_right = self.is_right_code(&known, &typed).await?;
+                let shown = if is_right { Shown::RightCode } else { Shown::WrongCode };
+                Ok(Some(facts(known, shown, as_of)))
+            }
+        }
+    }
+
+    /// The facts about somebody who comes with a key or a password, and may have shown a code of late.
+    fn about(&self, known: Known, shown: Shown, from: IpAddr, as_of: AsOf) -> Facts {
+        let fingerprint = if let Shown::Key(key) = &shown { Some(key.fingerprint.clone()) } else { None };
+        let comer = Comer { user: known.user.name.clone(), from, fingerprint };
+        let code_waived = known.user.has_authenticator && self.codes().is_waived(&comer, Instant::now());
+        Facts { code_waived, ..facts(known, shown, as_of) }
+    }
+
+    /// Judges a code, and takes it: it is good once. The monitor asks only for those who have shown something else.
+    async fn is_right_code(&self, known: &Known, typed: &Secret) -> Result<bool, StoreError> {
+        let user = known.user.id;
+        if !self.codes().may_try(user, Instant::now()) {
+            tracing::warn!(user = %known.user.name, "too many wrong codes; none is looked at for a while");
+            return Ok(false);
+        }
+        let Some(authenticator) = self.store.authenticator(user).await? else { return Ok(false) };
+        let is_right = match codes::read(typed.expose()) {
+            codes::Typed::Digits(digits) => match codes::step_of(digits, &authenticator.secret, now()) {
+                Some(step) if step > authenticator.last_step => self.store.take_step(user, step).await?,
+                _ => false,
+            },
+            codes::Typed::Recovery(hash) => self.store.take_recovery_code(user, &hash).await?,
+            codes::Typed::Nothing => false,
+        };
+        self.codes().tried(user, is_right, Instant::now());
+        Ok(is_right)
+    }
+
+    fn codes(&self) -> std::sync::MutexGuard<'_, Codes> {
+        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever showed a code need not show the next one at once. One that was not shown but waived makes it no longer.
+    fn note_code(&self, record: &SessionRecord) {
+        let comer =
+            Comer { user: record.user.clone(), from: record.peer.ip(), fingerprint: record.fingerprint.clone() };
+        let now = Instant::now();
+        let mut codes = self.codes();
+        if record.shown.contains(Factor::Code) && !codes.is_waived(&comer, now) {
+            codes.shown(comer, now);
         }
     }
 
@@ -152,6 +207,9 @@ impl Control {
     async fn opened(&self, record: SessionRecord) -> Result<(), LinkError> {
         let conn = record.conn;
         self.sessions().opened(record.clone());
+        if record.as_of.run == self.run {
+            self.note_code(&record);
+        }
         let lost_ground = match record.as_of.run == self.run {
             true => self.sessions().lost_ground_since(record.as_of.withdrawals, &record),
             // Its facts are from before this process was started.
@@ -173,14 +231,17 @@ impl Control {
         let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(None) };
         let as_of = self.as_of();
         let Some(mut known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(None) };
-        let shown = match (&record.key, known.key.take(), &known.password) {
-            (Some(_), Some(key), _) => Shown::Key(key),
-            (Some(_), None, _) => Shown::UnknownKey,
-            (None, _, Some(_)) => Shown::RightPassword,
-            (None, _, None) => Shown::WrongPassword,
-        };
+        let key = known.key.take();
+        let gone = [
+            (Factor::Key, key.is_none()),
+            (Factor::Password, known.password.is_none()),
+            (Factor::Code, !known.user.has_authenticator),
+        ];
+        let gone = gone.into_iter().filter(|(_, is_gone)| *is_gone).fold(Factors::NONE, |all, (one, _)| all.with(one));
         let at = Circumstances { now: now(), from: record.peer.ip() };
-        let principal = authority::decide_again(Some(&facts(known, shown, as_of)), &at);
+        let facts = facts(known, Shown::UnknownKey, as_of);
+        let key = record.key.as_ref().zip(key.as_ref());
+        let principal = authority::decide_again(Some(&facts), key, record.shown.without(gone), &at);
         Ok(principal.ok().filter(|principal| covers(principal, record)).map(|principal| Until(principal.until())))
     }
 
@@ -241,6 +302,9 @@ impl Control {
                 operation::apply(&self.store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?
             }
         };
+        if done.affected != Affected::Nobody {
+            self.codes().forget(done.affected.user());
+        }
         let in_question = self.sessions().to_decide_again(&done.affected);
         let affected = format!("{:?}", done.affected);
         let conns = self.sessions().withdraw(done.affected);
@@ -295,5 +359,5 @@ async fn sleep_for(left: Option<Duration>) {
 }
 
 fn facts(known: Known, shown: Shown, as_of: AsOf) -> Facts {
-    Facts { account: known.account, user: known.user, grants: known.grants, shown, as_of }
+    Facts { account: known.account, user: known.user, grants: known.grants, shown, code_waived: false, as_of }
 }

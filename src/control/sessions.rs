@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::operation::Affected;
 use super::outcome::SessionView;
-use crate::domain::{ConnId, Timestamp};
+use crate::domain::{ConnId, Factor, Timestamp, UserName};
 use crate::wire::SessionRecord;
 
 /// Most withdrawals remembered, far more than happen while one login is on its way.
@@ -16,6 +16,18 @@ pub(super) struct Sessions {
     live: BTreeMap<ConnId, SessionRecord>,
     withdrawn: VecDeque<Affected>,
     withdrawals: u64,
+}
+
+impl Affected {
+    /// The one user that it is about; `None` for several.
+    pub(super) fn user(&self) -> Option<&UserName> {
+        match self {
+            Affected::User(user) | Affected::Key(user, _) | Affected::Password(user) | Affected::UserAgain(user) => {
+                Some(user)
+            }
+            Affected::Nobody | Affected::Account(_) | Affected::AccountAgain(_) => None,
+        }
+    }
 }
 
 impl Sessions {
@@ -115,7 +127,7 @@ fn concerns(affected: &Affected, record: &SessionRecord) -> bool {
         Affected::Nobody => false,
         Affected::User(user) => record.user == *user,
         Affected::Key(user, key) => record.user == *user && record.fingerprint.as_deref() == Some(key),
-        Affected::Password(user) => record.user == *user && record.fingerprint.is_none(),
+        Affected::Password(user) => record.user == *user && record.shown.contains(Factor::Password),
         Affected::Account(account) => record.account == *account,
         // Whether these lose anything is not for this list to say.
         Affected::UserAgain(_) | Affected::AccountAgain(_) => false,
@@ -125,7 +137,7 @@ fn concerns(affected: &Affected, record: &SessionRecord) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AsOf, Services};
+    use crate::domain::{AsOf, Factors, Services};
 
     fn record(conn: u64, user: &str, key: Option<&str>) -> SessionRecord {
         SessionRecord {
@@ -138,6 +150,7 @@ mod tests {
             uploads: crate::domain::UploadPolicy::default(),
             forwards: crate::domain::ForwardPolicy::default(),
             peer: "127.0.0.1:1".parse().expect("an address"),
+            shown: Factors::NONE.with(if key.is_some() { Factor::Key } else { Factor::Password }),
             key: None,
             fingerprint: key.map(str::to_owned),
             pid: 1,

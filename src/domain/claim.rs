@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::Factor;
+
 /// Something from the network exceeds what a claim may hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} of {length} bytes is longer than {longest}")]
@@ -151,6 +153,19 @@ pub enum Proof {
     Key(KeyBlob),
     /// A password; control judges it.
     Password(Secret),
+    /// A code of an authenticator, or one for when it is lost; control judges it.
+    Code(Secret),
+}
+
+impl Proof {
+    /// Which kind it is.
+    pub fn factor(&self) -> Factor {
+        match self {
+            Proof::Key(_) => Factor::Key,
+            Proof::Password(_) => Factor::Password,
+            Proof::Code(_) => Factor::Code,
+        }
+    }
 }
 
 /// One attempt to log in.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, ForwardPolicy, Grant, HomePath, Scope, Services, Terms, UploadPolicy, UserName, View};
+use super::{
+    AccountName, ForwardPolicy, Grant, HomePath, Logins, Scope, Services, Terms, UploadPolicy, UserName, View,
+};
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -94,6 +96,10 @@ pub struct UserFacts {
     pub uploads: UploadPolicy,
     /// What it may forward, and in which network.
     pub forwards: ForwardPolicy,
+    /// What has to be shown together.
+    pub logins: Logins,
+    /// Whether it has an authenticator.
+    pub has_authenticator: bool,
 }
 
 impl UserFacts {
@@ -130,6 +136,10 @@ pub enum Shown {
     RightPassword,
     /// It is not, or the user has none.
     WrongPassword,
+    /// The code is one of the user's authenticator, and was not taken before.
+    RightCode,
+    /// It is not.
+    WrongCode,
 }
 
 /// Everything known that bears on one claim.
@@ -143,6 +153,8 @@ pub struct Facts {
     pub grants: Vec<Grant>,
     /// What the proof is worth.
     pub shown: Shown,
+    /// Whether a code was shown of late, with the same key or password from the same address.
+    pub code_waived: bool,
     /// When this was so.
     pub as_of: AsOf,
 }

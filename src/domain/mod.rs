@@ -5,6 +5,7 @@
 
 mod byte_count;
 mod claim;
+mod factor;
 mod facts;
 mod forward;
 mod grant;
@@ -21,6 +22,7 @@ mod view;
 
 pub use byte_count::{BadByteCount, ByteCount};
 pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
+pub use factor::{BadLogins, Factor, Factors, Logins};
 pub use facts::{AccountFacts, AccountId, AsOf, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
 pub use forward::{BadPermits, ForwardChange, ForwardPolicy, Network, Permits, UnknownNetwork};
 pub use grant::{Grant, Mode, UnknownMode, deciding, narrows};

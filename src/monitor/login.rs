@@ -13,9 +13,9 @@ use super::node::Node;
 use super::poll::Token;
 use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
-use crate::authority::{self, Circumstances, Denial, Principal};
+use crate::authority::{self, Circumstances, Decision, Denial, Principal, Proven};
 use crate::cell::{Fault, Plan, Privilege};
-use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Service, Timestamp};
+use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
 
@@ -30,8 +30,13 @@ impl Node<'_> {
         Ok(())
     }
 
-    /// A captured caller may lie here about a key (the signature was checked in its process), never about a password.
+    /// A captured caller may lie here about a key (the signature was checked in its process), never about a password or a
+    /// code. A code is asked about only after something else was proven, so that nobody can try codes, or use up another's.
     pub(super) fn ask_about_claim(&mut self, slot: u32, claim: Claim) -> Result<(), Error> {
+        let has_proven = self.sessions.get(slot).is_some_and(|s| s.proven.is_some());
+        if matches!(claim.proof, Proof::Code(_)) && !has_proven {
+            return self.deny(slot, &claim, Denial::CodeAlone);
+        }
         let probed = self.sessions.get(slot).and_then(|s| s.probed.take());
         match probed.filter(|p| p.is_about(&claim, Instant::now())) {
             Some(probed) => self.decide(slot, &claim, Some(&probed.facts)),
@@ -44,10 +49,19 @@ impl Node<'_> {
 
     fn decide(&mut self, slot: u32, claim: &Claim, facts: Option<&Facts>) -> Result<(), Error> {
         let Some(at) = self.circumstances(slot) else { return Ok(()) };
-        match authority::decide(&claim.proof, facts, &at) {
-            Ok(principal) => self.grant(slot, principal, &claim.proof),
+        let earlier = self.sessions.get(slot).and_then(|s| s.proven.clone());
+        match authority::decide(&claim.proof, facts, &at, earlier) {
+            Ok(Decision::In(principal)) => self.grant(slot, *principal),
+            Ok(Decision::More(proven, left)) => self.ask_for_more(slot, *proven, left),
             Err(denial) => self.deny(slot, claim, denial),
         }
+    }
+
+    fn ask_for_more(&mut self, slot: u32, proven: Proven, left: Factors) -> Result<(), Error> {
+        if let Some(session) = self.sessions.get(slot) {
+            session.proven = Some(proven);
+        }
+        self.tell_session(slot, &ToSession::More { left })
     }
 
     /// When and from where the client of a session that is logging in comes.
@@ -60,10 +74,11 @@ impl Node<'_> {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let question = asked.question();
-        let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) else { return };
+        let Some(Phase::Login { waits, peer }) = self.sessions.get(slot).map(|s| &mut s.phase) else { return };
         *waits = Waits::Facts { ticket, asked };
+        let from = peer.address.ip();
         self.tickets.insert(ticket, slot);
-        self.tell_control(ToControl::Ask { ticket, question });
+        self.tell_control(ToControl::Ask { ticket, question, from });
     }
 
     /// Control is back: what it did not answer is asked again.
@@ -72,8 +87,8 @@ impl Node<'_> {
             .sessions
             .iter()
             .filter_map(|(_, s)| match &s.phase {
-                Phase::Login { waits: Waits::Facts { ticket, asked }, .. } => {
-                    Some(ToControl::Ask { ticket: *ticket, question: asked.question() })
+                Phase::Login { waits: Waits::Facts { ticket, asked }, peer } => {
+                    Some(ToControl::Ask { ticket: *ticket, question: asked.question(), from: peer.address.ip() })
                 }
                 _ => None,
             })
@@ -135,10 +150,7 @@ impl Node<'_> {
     }
 
     /// Believed: from here the session waits for its grants.
-    fn grant(&mut self, slot: u32, principal: Principal, proof: &Proof) -> Result<(), Error> {
-        if let (Some(session), Proof::Key(key)) = (self.sessions.get(slot), proof) {
-            session.key = Some(key.clone());
-        }
+    fn grant(&mut self, slot: u32, principal: Principal) -> Result<(), Error> {
         let Some(uid) = self.sessions.get(slot).map(|s| s.uid) else { return Ok(()) };
         let plan = match Plan::for_session(&principal, self.privilege, uid) {
             Ok(plan) => plan,
@@ -254,7 +266,8 @@ impl Node<'_> {
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
             peer: peer.address,
-            key: session.key.take(),
+            shown: principal.shown(),
+            key: principal.key_blob().cloned(),
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),
             pid: session.process.as_ref().map_or(0, |(pid, _)| *pid),
             uid: match self.privilege {
@@ -343,6 +356,7 @@ fn method(proof: &Proof) -> &'static str {
     match proof {
         Proof::Key(_) => "publickey",
         Proof::Password(_) => "password",
+        Proof::Code(_) => "totp",
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use super::admission::Peer;
 use super::attaching::Helper;
 use super::cells::CellPlan;
-use crate::authority::Principal;
+use crate::authority::{Principal, Proven};
 use crate::cell::Plan;
 use crate::config::Ids;
 use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof};
@@ -45,8 +45,8 @@ pub(super) struct Session {
     pub(super) phase: Phase,
     /// What is known about the key that its client offered last.
     pub(super) probed: Option<Probed>,
-    /// The key that its client has proven.
-    pub(super) key: Option<KeyBlob>,
+    /// What its client has proven, if that is not enough yet.
+    pub(super) proven: Option<Proven>,
     spent: Spent,
 }
 
@@ -186,7 +186,7 @@ impl Session {
             link,
             phase: Phase::Newborn,
             probed: None,
-            key: None,
+            proven: None,
             spent: Spent::default(),
         }
     }

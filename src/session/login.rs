@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::monitor_link::MonitorLink;
 use super::programs::Worker;
 use super::{Confine, Error};
-use crate::domain::{Claim, ClaimedName, KeyBlob, Proof, Secret};
+use crate::domain::{Claim, ClaimedName, Factors, KeyBlob, Proof, Secret};
 use crate::files::{self, Root};
 use crate::wire::{Event, FromSession, Granted, LinkError, ToSession};
 
@@ -26,6 +26,17 @@ pub(super) enum Access {
     Nothing(String),
 }
 
+/// What a claim came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The client is in.
+    In,
+    /// It was right, and more is to be shown.
+    More,
+    /// It was not.
+    Out,
+}
+
 /// The client of this connection.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -34,6 +45,8 @@ pub(super) struct Client {
     umask: u32,
     confine: Confine,
     probes: u32,
+    /// For whom something was right, and what is left to be shown.
+    left: Option<(ClaimedName, Factors)>,
     access: Option<Access>,
     root: OnceLock<Root>,
     worker: Option<Worker>,
@@ -48,6 +61,7 @@ impl Client {
             umask,
             confine,
             probes: 0,
+            left: None,
             access: None,
             root: OnceLock::new(),
             worker: None,
@@ -68,41 +82,58 @@ impl Client {
         }
     }
 
-    /// Claims a key whose signature was verified. Says whether the client is in.
-    pub(super) async fn claim_key(&mut self, user: &str, key: &[u8]) -> Result<bool, Error> {
+    /// Claims a key whose signature was verified.
+    pub(super) async fn claim_key(&mut self, user: &str, key: &[u8]) -> Result<Verdict, Error> {
         match KeyBlob::new(key.to_vec()) {
             Ok(key) => self.claim(user, Proof::Key(key)).await,
-            Err(_) => Ok(false),
+            Err(_) => Ok(Verdict::Out),
         }
     }
 
-    /// Claims a password. Says whether the client is in.
-    pub(super) async fn claim_password(&mut self, user: &str, password: &str) -> Result<bool, Error> {
+    /// Claims a password.
+    pub(super) async fn claim_password(&mut self, user: &str, password: &str) -> Result<Verdict, Error> {
         match Secret::new(password) {
             Ok(secret) => self.claim(user, Proof::Password(secret)).await,
-            Err(_) => Ok(false),
+            Err(_) => Ok(Verdict::Out),
         }
     }
 
-    async fn claim(&mut self, user: &str, proof: Proof) -> Result<bool, Error> {
-        let Ok(user) = ClaimedName::new(user) else { return Ok(false) };
-        match self.monitor.ask(&FromSession::Claim(Claim { user, proof })).await? {
+    /// Claims a code.
+    pub(super) async fn claim_code(&mut self, user: &str, code: &str) -> Result<Verdict, Error> {
+        match Secret::new(code) {
+            Ok(secret) => self.claim(user, Proof::Code(secret)).await,
+            Err(_) => Ok(Verdict::Out),
+        }
+    }
+
+    /// What is left to be shown for a name of which something was right; `None` when nothing was.
+    pub(super) fn left(&self, user: &str) -> Option<Factors> {
+        self.left.as_ref().filter(|(name, _)| name.as_unchecked_str() == user).map(|(_, left)| *left)
+    }
+
+    async fn claim(&mut self, user: &str, proof: Proof) -> Result<Verdict, Error> {
+        let Ok(user) = ClaimedName::new(user) else { return Ok(Verdict::Out) };
+        match self.monitor.ask(&FromSession::Claim(Claim { user: user.clone(), proof })).await? {
             ToSession::Granted(granted) => self.enter(granted),
             ToSession::Unavailable { sentence } => {
                 self.access = Some(Access::Nothing(sentence));
-                Ok(true)
+                Ok(Verdict::In)
             }
-            ToSession::Denied => Ok(false),
+            ToSession::More { left } => {
+                self.left = Some((user, left));
+                Ok(Verdict::More)
+            }
+            ToSession::Denied => Ok(Verdict::Out),
             _ => Err(LinkError::Malformed.into()),
         }
     }
 
     /// The grants are attached. Before the client hears of it, the process closes itself behind them.
-    fn enter(&mut self, granted: Box<Granted>) -> Result<bool, Error> {
+    fn enter(&mut self, granted: Box<Granted>) -> Result<Verdict, Error> {
         let entries: Vec<_> = granted.layout.placed.iter().map(|p| (p.at.clone(), p.grant.mode)).collect();
         (self.confine)(&entries)?;
         self.access = Some(Access::Granted(granted));
-        Ok(true)
+        Ok(Verdict::In)
     }
 
     /// The worker of this client's shell cell. The error is a sentence for the client.

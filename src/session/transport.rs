@@ -3,6 +3,7 @@
 //! Owns: its configuration, the adapter between its callbacks and ours, and what is said on a connection's channels.
 
 mod connection;
+mod factors;
 mod forwards;
 mod handler;
 mod prompt;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
 use russh::server::{self, RunningSession};
-use russh::{Disconnect, Limits, MethodKind, MethodSet, Preferred, SshId};
+use russh::{Disconnect, Limits, Preferred, SshId};
 use russh::{cipher, compression, kex, mac};
 use tokio::net::TcpStream;
 
@@ -74,7 +75,7 @@ impl Transport {
     pub(super) fn new(settings: &SessionSettings, keys: Vec<PrivateKey>) -> Transport {
         let config = server::Config {
             server_id: SshId::Standard(IDENT.into()),
-            methods: methods(),
+            methods: factors::methods(None),
             auth_rejection_time: REJECTION,
             auth_rejection_time_initial: Some(Duration::ZERO),
             preferred: Preferred {
@@ -172,8 +173,4 @@ impl Running {
         // A client that does not read cannot be told, and is not waited for.
         drop(tokio::time::timeout(FAREWELL, said).await);
     }
-}
-
-fn methods() -> MethodSet {
-    MethodSet::from(&[MethodKind::PublicKey, MethodKind::Password][..])
 }

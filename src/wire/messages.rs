@@ -1,12 +1,12 @@
 //! What our processes say to one another. Every message is one datagram of at most [`super::Link::LONGEST`] bytes.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, Layout, Services,
-    Timestamp, UploadPolicy, UserName,
+    AccountName, AsOf, Claim, ClaimedName, ConnId, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, Layout,
+    Services, Timestamp, UploadPolicy, UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -81,6 +81,11 @@ pub enum ToSession {
     Granted(Box<Granted>),
     /// It was not. The session is told no more than the client.
     Denied,
+    /// It was right, and more is to be shown for the same name.
+    More {
+        /// Any of these may be the next.
+        left: Factors,
+    },
     /// The claim was believed, but there is nothing to serve; the sentence is for the client.
     Unavailable {
         /// What is wrong and what to do.
@@ -207,6 +212,8 @@ pub enum ToControl {
         ticket: u64,
         /// What is asked.
         question: Question,
+        /// The address that the client comes from.
+        from: IpAddr,
     },
     /// A session began; also repeated for all live sessions when control was restarted.
     Opened(Box<SessionRecord>),
@@ -238,6 +245,8 @@ pub struct SessionRecord {
     pub forwards: ForwardPolicy,
     /// The client's address.
     pub peer: SocketAddr,
+    /// All that was shown.
+    pub shown: Factors,
     /// The proven key; `None` for a password.
     pub key: Option<KeyBlob>,
     /// Its fingerprint.

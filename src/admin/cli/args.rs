@@ -53,6 +53,9 @@ pub(super) enum Command {
     Key(Key),
     /// Set or remove the password of a user
     Passwd(Passwd),
+    /// Authenticators: a code of six digits from an app, besides a key or a password
+    #[command(subcommand)]
+    Totp(Totp),
     /// Live sessions of the node that runs here
     #[command(subcommand)]
     Session(Session),
@@ -141,6 +144,10 @@ pub(super) enum User {
         forwards: ForwardOptions,
         #[command(flatten)]
         terms: TermsOptions,
+        /// What it has to show at a login: publickey, password, or several at once such as publickey+totp; give it once for each
+        /// way in, which replaces all earlier ones; none for a key or a password, with a code if it has an authenticator
+        #[arg(long, value_name = "WAY")]
+        login: Vec<String>,
     },
     /// List users
     List {
@@ -249,6 +256,14 @@ pub(super) struct Passwd {
     /// Remove the password
     #[arg(long)]
     pub(super) remove: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Totp {
+    /// Give a user an authenticator; prints its secret and recovery codes, once
+    Enrol { user: UserName },
+    /// Take it away
+    Remove { user: UserName },
 }
 
 #[derive(Debug, Subcommand)]

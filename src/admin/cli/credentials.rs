@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nix::sys::termios::{self, LocalFlags, SetArg};
 
-use super::args::{Key, Passwd};
+use super::args::{Key, Passwd, Totp};
 use super::{CommandError, Context, Result, report};
 use crate::control::{Operation, Outcome};
 use crate::domain::{KeyChange, Secret};
@@ -53,6 +53,13 @@ fn read_key(path: &Path) -> Result<String> {
         if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(unreadable)?) };
     source.take(LONGEST_KEY_FILE).read_to_string(&mut text).map_err(unreadable)?;
     Ok(text)
+}
+
+pub(super) fn run_totp(context: &Context<'_>, command: Totp) -> Result<()> {
+    context.perform(match command {
+        Totp::Enrol { user } => Operation::TotpEnrol { user },
+        Totp::Remove { user } => Operation::TotpRemove { user },
+    })
 }
 
 pub(super) fn run_passwd(context: &Context<'_>, options: &Passwd) -> Result<()> {

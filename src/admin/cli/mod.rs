@@ -123,6 +123,7 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Grant(command) => grants::run(&context, command)?,
         Command::Key(command) => credentials::run_key(&context, command)?,
         Command::Passwd(options) => credentials::run_passwd(&context, &options)?,
+        Command::Totp(command) => credentials::run_totp(&context, command)?,
         Command::Session(command) => sessions::run(&context, command)?,
     }
     Ok(Next::Exit(ExitCode::SUCCESS))

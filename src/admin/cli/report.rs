@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
-use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView, times};
+use crate::control::{AccountView, AuthenticatorView, GrantView, KeyView, Outcome, SessionView, UserView, times};
 use crate::domain::{ForwardPolicy, LayerReport, Permits, Scope, Terms, UploadPolicy};
 use crate::telemetry::Causes;
 
@@ -46,6 +46,7 @@ fn to_text(outcome: &Outcome) -> String {
         Outcome::Grants(list) => grants(list),
         Outcome::Key(key) => keys(std::slice::from_ref(key)),
         Outcome::Keys(list) => keys(list),
+        Outcome::Authenticator(authenticator) => enrolled(authenticator),
         Outcome::Sessions(list) => sessions(list),
     }
 }
@@ -75,6 +76,7 @@ fn users(list: &[UserView]) -> String {
             u.status.as_str().to_owned(),
             u.keys.to_string(),
             if u.password { "yes" } else { "no" }.to_owned(),
+            logins(u),
             u.view.to_string(),
             uploads(&u.uploads),
             forwards(&u.forwards),
@@ -82,9 +84,17 @@ fn users(list: &[UserView]) -> String {
             grants.join(", "),
         ]
     };
-    let heading =
-        ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "UPLOADS", "NETWORK", "TERMS", "GRANTS"];
+    let heading = [
+        "USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "LOGIN", "VIEW", "UPLOADS", "NETWORK", "TERMS",
+        "GRANTS",
+    ];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+/// The ways in, in one cell of a table.
+fn logins(user: &UserView) -> String {
+    let ways = user.logins.ways(user.totp);
+    ways.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The policy in one cell of a table: only what was said.
@@ -131,6 +141,16 @@ fn keys(list: &[KeyView]) -> String {
     };
     let heading = ["ID", "USER", "ALGORITHM", "FINGERPRINT", "LABEL", "SCOPE", "TERMS"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+/// An authenticator, for whoever sets up the app.
+fn enrolled(new: &AuthenticatorView) -> String {
+    let codes = new.recovery_codes.iter().map(|code| format!("    {code}\n")).collect::<String>();
+    format!(
+        "{} shows a code at each login from now on. None of this can be shown again.\n\nFor the app, by hand or as a QR \
+         code:\n\n    {}\n    {}\n\nTo be kept elsewhere, each good for one login without the app:\n\n{codes}",
+        new.user, new.secret, new.uri
+    )
 }
 
 /// What a key may do, in one cell of a table.

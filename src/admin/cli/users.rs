@@ -1,11 +1,11 @@
 //! `enclos user …`
 
-use super::args::{User, ViewSetting};
+use super::args::User;
 use super::forward_options::ForwardOptions;
 use super::upload_options::UploadOptions;
 use super::{CommandError, Context, Result};
 use crate::control::Operation;
-use crate::domain::{ForwardChange, Status, TermsChange, UploadChange, UserName};
+use crate::domain::{BadLogins, ForwardChange, Logins, Status, UploadChange};
 
 pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
     context.perform(match command {
@@ -14,8 +14,15 @@ pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
             let (uploads, forwards) = (change(uploads)?, forward_change(forwards)?);
             Operation::UserAdd { name, account, services, view, uploads, forwards }
         }
-        User::Set { name, view, uploads, forwards, terms } => {
-            return set(context, &name, view, change(uploads)?, forward_change(forwards)?, terms.change());
+        User::Set { name, view, uploads, forwards, terms, login } => {
+            let view = view.map(|view| Operation::UserSetView { name: name.clone(), view: view.0 });
+            let terms = terms.change().map(|change| Operation::UserSetTerms { name: name.clone(), change });
+            let logins = logins(&login)?.map(|logins| Operation::UserSetLogins { name: name.clone(), logins });
+            let change = Some(change(uploads)?).filter(|change| *change != UploadChange::default());
+            let uploads = change.map(|change| Operation::UserSetUploads { name: name.clone(), change });
+            let change = Some(forward_change(forwards)?).filter(|change| *change != ForwardChange::default());
+            let forwards = change.map(|change| Operation::UserSetForwards { name, change });
+            return set(context, [view, terms, logins, uploads, forwards].into_iter().flatten().collect());
         }
         User::List { account } => Operation::UserList { account },
         User::Show { name } => Operation::UserShow { name },
@@ -33,25 +40,21 @@ fn forward_change(options: ForwardOptions) -> Result<ForwardChange> {
     options.change().map_err(|bad| CommandError::Input(bad.to_string()))
 }
 
+/// What was said of ways in, if anything.
+fn logins(said: &[String]) -> Result<Option<Logins>> {
+    let read = |text: &str| text.parse().map_err(|bad: BadLogins| CommandError::Input(bad.to_string()));
+    match said {
+        [] => Ok(None),
+        [only] if only == "none" => Ok(Some(Logins::default())),
+        several => read(&several.join(",")).map(Some),
+    }
+}
+
 /// What was said is done one after the other; the user is shown once.
-fn set(
-    context: &Context<'_>,
-    name: &UserName,
-    view: Option<ViewSetting>,
-    uploads: UploadChange,
-    forwards: ForwardChange,
-    terms: Option<TermsChange>,
-) -> Result<()> {
-    let view = view.map(|view| Operation::UserSetView { name: name.clone(), view: view.0 });
-    let uploads =
-        (uploads != UploadChange::default()).then(|| Operation::UserSetUploads { name: name.clone(), change: uploads });
-    let forwards = (forwards != ForwardChange::default())
-        .then(|| Operation::UserSetForwards { name: name.clone(), change: forwards });
-    let terms = terms.map(|change| Operation::UserSetTerms { name: name.clone(), change });
-    let mut all: Vec<Operation> = [view, uploads, forwards, terms].into_iter().flatten().collect();
-    let last =
-        all.pop().ok_or_else(|| CommandError::Input("say what to change; see: enclos user set --help".to_owned()))?;
-    for operation in all {
+fn set(context: &Context<'_>, mut asked: Vec<Operation>) -> Result<()> {
+    let nothing = || CommandError::Input("say what to change; see: enclos user set --help".to_owned());
+    let last = asked.pop().ok_or_else(nothing)?;
+    for operation in asked {
         context.ask(operation)?;
     }
     context.perform(last)

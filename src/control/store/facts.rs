@@ -24,7 +24,8 @@ pub(crate) struct Known {
 }
 
 /// One row for each grant, and one row for a user without any.
-const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, \
+const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
+    (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
     u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
     a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
     a.expires AS account_expires, a.sources AS account_sources, \

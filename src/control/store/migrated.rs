@@ -66,6 +66,7 @@ async fn the_first_releases_means_the_same(path: &Database) {
         |id, path: &str, mode| Grant { id: GrantId(id), path: path.parse().expect("a path"), mode, no_exec: false };
     assert_eq!(known.grants, [grant(1, "www/site1", Mode::Rw), grant(2, "logs", Mode::Ro)]);
     assert_eq!((&known.account.terms, &known.user.terms), (&Terms::default(), &Terms::default()));
+    assert!(known.user.logins.is_unsaid() && !known.user.has_authenticator);
     let key = known.key.as_ref().expect("his key");
     assert!(key.scope.is_whole() && key.terms == Terms::default());
     assert_eq!(

@@ -3,6 +3,7 @@
 //! Trusts what it stored itself, but checks it again on the way out: a row that does not parse is an error, not a guess.
 
 mod accounts;
+mod authenticators;
 mod connect;
 mod facts;
 mod grants;

@@ -38,7 +38,8 @@ impl Store {
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, \
+            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
+             (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
              a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
@@ -51,7 +52,8 @@ impl Store {
     /// All users, or those of one account, by name. Their grants are left out.
     pub(crate) async fn users(&self, account: Option<&AccountName>) -> Result<Vec<UserView>, StoreError> {
         let rows = sqlx::query(
-            "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, \
+            "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
+             (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
@@ -196,6 +198,8 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
             permit_open: parse("list of places", row.try_get("permit_open")?)?,
             permit_listen: parse("list of places", row.try_get("permit_listen")?)?,
         },
+        logins: parse("list of ways in", row.try_get("logins")?)?,
+        has_authenticator: row.try_get::<i64, _>("authenticators")? > 0,
     })
 }
 
@@ -228,6 +232,8 @@ fn view(row: &AnyRow) -> Result<UserView, StoreError> {
         uploads: user.uploads,
         forwards: user.forwards,
         terms: user.terms,
+        logins: user.logins,
+        totp: user.has_authenticator,
         name: user.name,
         account: parse("account name", row.try_get("account_name")?)?,
         services: user.services,

@@ -2,13 +2,13 @@
 
 use russh::keys::PublicKeyBase64;
 use russh::keys::ssh_key::{Algorithm, PublicKey};
-use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{ChannelId, ChannelOpenFailure, Pty, Sig};
 
 use super::connection::{ChannelOutlet, Connection, number};
 use super::forwards::{self, Called};
 use super::wishes::{signal_name, size, terminal};
-use super::{WINDOW, methods};
+use super::{WINDOW, factors};
 use crate::domain::Service;
 use crate::session::Error;
 use crate::session::channels::Channel;
@@ -20,16 +20,6 @@ use crate::wire::{self, Place, Target, ToWorker};
 const SMALLEST_RSA: usize = 2048;
 /// The smallest window that the library still opens again.
 const ALMOST_SHUT: u32 = 2;
-
-fn verdict(is_in: bool) -> Auth {
-    if is_in { Auth::Accept } else { rejected() }
-}
-
-/// A refusal after which everything may be tried again. Left to itself the library takes a method away once it has
-/// failed, and a mistyped password could not be typed again.
-fn rejected() -> Auth {
-    Auth::Reject { proceed_with_methods: Some(methods()), partial_success: false }
-}
 
 /// SHA-1 signatures, and RSA keys that can be factored, are refused before anybody is asked.
 fn is_sound(key: &PublicKey, algorithm: &Algorithm) -> bool {
@@ -50,20 +40,44 @@ impl server::Handler for Connection {
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
         if !is_sound(offer.public_key, offer.algorithm) {
-            return Ok(rejected());
+            return Ok(factors::rejected(self.client.left(user)));
         }
-        Ok(verdict(self.client.offer(user, &offer.public_key.public_key_bytes()).await?))
+        match self.client.offer(user, &offer.public_key.public_key_bytes()).await? {
+            true => Ok(Auth::Accept),
+            false => Ok(factors::rejected(self.client.left(user))),
+        }
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Error> {
         if !is_sound(key.public_key, key.algorithm) {
-            return Ok(rejected());
+            return Ok(factors::rejected(self.client.left(user)));
         }
-        Ok(verdict(self.client.claim_key(user, &key.public_key.public_key_bytes()).await?))
+        let verdict = self.client.claim_key(user, &key.public_key.public_key_bytes()).await?;
+        Ok(factors::answer(verdict, self.client.left(user)))
     }
 
     async fn auth_password(&mut self, user: &str, password: &str) -> Result<Auth, Error> {
-        Ok(verdict(self.client.claim_password(user, password).await?))
+        let verdict = self.client.claim_password(user, password).await?;
+        Ok(factors::answer(verdict, self.client.left(user)))
+    }
+
+    /// Asks for a code where one is needed, and for nothing else: it is offered only then.
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _submethods: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, Error> {
+        let left = self.client.left(user);
+        match response {
+            _ if !factors::asks_for_a_code(left) => Ok(factors::rejected(left)),
+            None => Ok(factors::ask_for_a_code()),
+            Some(mut typed) => {
+                let code = typed.next().unwrap_or_default();
+                let verdict = self.client.claim_code(user, &String::from_utf8_lossy(&code)).await?;
+                Ok(factors::answer(verdict, self.client.left(user)))
+            }
+        }
     }
 
     // -- channels ---------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ use crate::harness::{Finished, Identity, Login, Node, checksum, finish, make_tre
 const BIG: u64 = (12 << 20) + 4_321;
 
 /// What installed clients lie in, beside the build's own output.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-clients")
 }
 

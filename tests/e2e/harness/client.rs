@@ -16,6 +16,7 @@ pub(crate) struct Login {
     pub(crate) port: u16,
     known_hosts: PathBuf,
     password: Option<String>,
+    methods: Option<&'static str>,
 }
 
 impl Login {
@@ -29,6 +30,7 @@ impl Login {
             port: node.port(),
             known_hosts: dir.join("known_hosts"),
             password: None,
+            methods: None,
         };
         new_key(&login.key);
         login.trust_host_key(&node.state().join("keys/ssh_host_ed25519_key"));
@@ -48,6 +50,11 @@ impl Login {
     /// The same person with a password in place of a key; several lines are what is typed at each try.
     pub(crate) fn with_password(&self, password: &str) -> Login {
         Login { password: Some(password.to_owned()), ..self.clone() }
+    }
+
+    /// The same person with these methods, in this order, and what is typed at each question, a line for each.
+    pub(crate) fn answering(&self, methods: &'static str, typed: &str) -> Login {
+        Login { password: Some(typed.to_owned()), methods: Some(methods), ..self.clone() }
     }
 
     /// The half of the key that the server is told.
@@ -80,9 +87,10 @@ impl Login {
             "IdentityAgent=none",
             "ConnectTimeout=30",
         ];
-        let method = match &self.password {
-            None => ["PreferredAuthentications=publickey", "BatchMode=yes"],
-            Some(typed) => ["PreferredAuthentications=password", prompts(typed)],
+        let method = match (&self.password, self.methods) {
+            (None, _) => ["PreferredAuthentications=publickey", "BatchMode=yes"],
+            (Some(typed), None) => ["PreferredAuthentications=password", prompts(typed)],
+            (Some(_), Some(methods)) => [methods, "NumberOfPasswordPrompts=1"],
         };
         for option in set.into_iter().chain(fixed.into_iter().chain(method).map(str::to_owned)) {
             options.extend(["-o".to_owned(), option]);

@@ -1,0 +1,279 @@
+//! Who gets in, for what, and who does not.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{AccountId, GrantId, KeyId, Logins, Mode, Secret, Service};
+
+fn facts(shown: Shown) -> Facts {
+    Facts {
+        account: AccountFacts {
+            id: AccountId(1),
+            name: "acme".parse().expect("a name"),
+            uid: 5001,
+            gid: 5001,
+            home: "/srv/acme".parse().expect("a path"),
+            status: Status::Active,
+            terms: Terms::default(),
+        },
+        user: UserFacts {
+            id: UserId(1),
+            name: "bob".parse().expect("a name"),
+            status: Status::Active,
+            terms: Terms::default(),
+            services: Services::NONE.with(Service::Sftp),
+            view: None,
+            uploads: UploadPolicy::default(),
+            forwards: ForwardPolicy::default(),
+            logins: Logins::default(),
+            has_authenticator: false,
+        },
+        grants: vec![Grant { id: GrantId(1), path: "www".parse().expect("a path"), mode: Mode::Rw, no_exec: false }],
+        shown,
+        code_waived: false,
+        as_of: AsOf::default(),
+    }
+}
+
+fn key() -> Proof {
+    Proof::Key(KeyBlob::new(vec![1]).expect("short"))
+}
+
+fn password() -> Proof {
+    Proof::Password(Secret::new("x").expect("short"))
+}
+
+fn key_facts() -> KeyFacts {
+    KeyFacts {
+        id: KeyId(1),
+        fingerprint: "SHA256:x".into(),
+        label: String::new(),
+        scope: Scope::default(),
+        terms: Terms::default(),
+    }
+}
+
+fn here() -> Circumstances {
+    Circumstances { now: Timestamp(1_000), from: "192.0.2.7".parse().expect("an address") }
+}
+
+fn known_key() -> Shown {
+    Shown::Key(key_facts())
+}
+
+#[test]
+fn a_proven_key_and_a_right_password_make_a_principal() {
+    assert!(enter(&key(), Some(&facts(known_key())), &here()).is_ok());
+    assert!(enter(&password(), Some(&facts(Shown::RightPassword)), &here()).is_ok());
+}
+
+#[test]
+fn a_verdict_on_something_else_proves_nothing() {
+    assert_eq!(enter(&key(), Some(&facts(Shown::RightPassword)), &here()).expect_err("denied"), Denial::Mismatch);
+    assert_eq!(enter(&password(), Some(&facts(known_key())), &here()).expect_err("denied"), Denial::Mismatch);
+    assert_eq!(enter(&password(), Some(&facts(Shown::UnknownKey)), &here()).expect_err("denied"), Denial::Mismatch);
+}
+
+#[test]
+fn nobody_and_the_disabled_are_denied_whatever_they_show() {
+    assert_eq!(enter(&key(), None, &here()).expect_err("denied"), Denial::UnknownUser);
+    let mut disabled = facts(known_key());
+    disabled.user.status = Status::Disabled;
+    assert_eq!(enter(&key(), Some(&disabled), &here()).expect_err("denied"), Denial::UserDisabled);
+    assert!(!worth_a_signature(Some(&disabled), &here()));
+    let mut closed = facts(Shown::RightPassword);
+    closed.account.status = Status::Disabled;
+    assert_eq!(enter(&password(), Some(&closed), &here()).expect_err("denied"), Denial::AccountDisabled);
+}
+
+#[test]
+fn the_terms_of_account_user_and_key_are_all_to_be_met() {
+    let late = Terms { expires: Some(Timestamp(1_000)), ..Terms::default() };
+    let elsewhere = Terms { from: "198.51.100.0/24".parse().expect("a list"), ..Terms::default() };
+    let refused = [(&late, Denial::Expired as fn(Holder) -> Denial), (&elsewhere, Denial::Elsewhere)];
+    for (terms, denial) in refused {
+        let mut account = facts(known_key());
+        account.account.terms = terms.clone();
+        let mut user = facts(known_key());
+        user.user.terms = terms.clone();
+        let of_key = facts(Shown::Key(KeyFacts { terms: terms.clone(), ..key_facts() }));
+        for (facts, holder) in [(account, Holder::Account), (user, Holder::User), (of_key, Holder::Key)] {
+            assert_eq!(enter(&key(), Some(&facts), &here()).expect_err("denied"), denial(holder));
+            assert_eq!(again(&facts).expect_err("denied"), denial(holder));
+            assert!(!worth_a_signature(Some(&facts), &here()));
+        }
+    }
+}
+
+#[test]
+fn it_ends_when_the_first_of_its_terms_ends() {
+    let mut known = facts(Shown::Key(KeyFacts {
+        terms: Terms { expires: Some(Timestamp(3_000)), ..Terms::default() },
+        ..key_facts()
+    }));
+    known.account.terms.expires = Some(Timestamp(2_000));
+    let until = |facts: &Facts| enter(&key(), Some(facts), &here()).expect("in time").until();
+    assert_eq!(until(&known), Some(Timestamp(2_000)));
+    known.account.terms.expires = None;
+    assert_eq!(until(&known), Some(Timestamp(3_000)));
+}
+
+#[test]
+fn a_key_with_a_scope_may_do_no_more_than_that() {
+    let scope = Scope {
+        paths: "www/releases".parse().ok(),
+        mode: Some(Mode::Ro),
+        services: Some(Services::NONE.with(Service::Shell)),
+        no_terminal: true,
+    };
+    let narrow = facts(Shown::Key(KeyFacts { scope, ..key_facts() }));
+    let principal = enter(&key(), Some(&narrow), &here()).expect("in");
+    assert_eq!(principal.grants().iter().map(|g| g.path.as_str()).collect::<Vec<_>>(), ["www/releases"]);
+    assert!(principal.grants().iter().all(|g| g.mode == Mode::Ro) && principal.no_terminal());
+    assert_eq!(principal.services(), Services::NONE, "the user has no shell for the key to have");
+    assert!(principal.narrow_key().is_some());
+    let whole = enter(&key(), Some(&facts(known_key())), &here()).expect("in");
+    assert!(whole.narrow_key().is_none() && whole.services().contains(Service::Sftp));
+}
+
+/// One claim that is all that is shown.
+fn enter(proof: &Proof, facts: Option<&Facts>, at: &Circumstances) -> Result<Principal, Denial> {
+    match decide(proof, facts, at, None)? {
+        Decision::In(principal) => Ok(*principal),
+        Decision::More(_, left) => panic!("{left} is asked for as well"),
+    }
+}
+
+fn again(facts: &Facts) -> Result<Principal, Denial> {
+    let blob = KeyBlob::new(vec![1]).expect("short");
+    let Shown::Key(key) = &facts.shown else { panic!("no key") };
+    decide_again(Some(facts), Some((&blob, key)), Factors::NONE.with(Factor::Key), &here())
+}
+
+fn code() -> Proof {
+    Proof::Code(Secret::new("123456").expect("short"))
+}
+
+fn with_authenticator(shown: Shown, logins: &str) -> Facts {
+    let mut facts = facts(shown);
+    facts.user.has_authenticator = true;
+    facts.user.logins = logins.parse().expect(logins);
+    facts
+}
+
+/// What is left to be shown after this claim, and what was proven.
+fn more(proof: &Proof, facts: &Facts, earlier: Option<Proven>) -> (Proven, String) {
+    match decide(proof, Some(facts), &here(), earlier).expect("right") {
+        Decision::More(proven, left) => (*proven, left.to_string()),
+        Decision::In(_) => panic!("{} was enough", proof.factor().as_str()),
+    }
+}
+
+#[test]
+fn a_code_is_asked_for_after_a_key_and_after_a_password() {
+    for (proof, shown) in [(key(), known_key()), (password(), Shown::RightPassword)] {
+        let (proven, left) = more(&proof, &with_authenticator(shown, ""), None);
+        assert_eq!(left, "totp");
+        let wrong = with_authenticator(Shown::WrongCode, "");
+        assert_eq!(
+            decide(&code(), Some(&wrong), &here(), Some(proven.clone())).expect_err("denied"),
+            Denial::WrongCode
+        );
+        let right = with_authenticator(Shown::RightCode, "");
+        let decided = decide(&code(), Some(&right), &here(), Some(proven)).expect("in");
+        let Decision::In(principal) = decided else { panic!("more is asked for") };
+        assert_eq!(principal.key().is_some(), proof.factor() == Factor::Key);
+        assert!(principal.shown().contains(Factor::Code));
+    }
+}
+
+#[test]
+fn a_code_alone_and_a_code_for_somebody_else_prove_nothing() {
+    let right = with_authenticator(Shown::RightCode, "");
+    assert_eq!(decide(&code(), Some(&right), &here(), None).expect_err("denied"), Denial::CodeAlone);
+    let (bobs, _) = more(&key(), &with_authenticator(known_key(), ""), None);
+    let mut eve = with_authenticator(Shown::RightCode, "");
+    eve.user.id = UserId(2);
+    assert_eq!(decide(&code(), Some(&eve), &here(), Some(bobs.clone())).expect_err("denied"), Denial::CodeAlone);
+    // What was proven for bob is nothing for eve either.
+    let mut eve = with_authenticator(Shown::RightPassword, "publickey+password");
+    eve.user.id = UserId(2);
+    let (_, left) = more(&password(), &eve, Some(bobs));
+    assert_eq!(left, "publickey");
+}
+
+#[test]
+fn what_leads_nowhere_is_denied_however_right_it_is() {
+    let only_key = with_authenticator(Shown::RightPassword, "publickey+totp");
+    assert_eq!(decide(&password(), Some(&only_key), &here(), None).expect_err("denied"), Denial::NoWay);
+    let only_password = with_authenticator(known_key(), "password");
+    assert!(!worth_a_signature(Some(&only_password), &here()));
+    assert_eq!(decide(&key(), Some(&only_password), &here(), None).expect_err("denied"), Denial::NoWay);
+}
+
+#[test]
+fn who_showed_a_code_of_late_is_not_asked_again() {
+    let mut facts = with_authenticator(known_key(), "");
+    facts.code_waived = true;
+    assert!(matches!(decide(&key(), Some(&facts), &here(), None).expect("right"), Decision::In(_)));
+}
+
+#[test]
+fn the_scope_of_a_key_holds_whatever_else_is_shown() {
+    let scope = Scope { mode: Some(Mode::Ro), ..Scope::default() };
+    let narrow = with_authenticator(Shown::Key(KeyFacts { scope, ..key_facts() }), "publickey+password");
+    let (proven, left) = more(&key(), &narrow, None);
+    assert_eq!(left, "password");
+    let right = with_authenticator(Shown::RightPassword, "publickey+password");
+    let Decision::In(principal) = decide(&password(), Some(&right), &here(), Some(proven)).expect("in") else {
+        panic!("more is asked for")
+    };
+    assert!(principal.grants().iter().all(|grant| grant.mode == Mode::Ro));
+}
+
+proptest! {
+    /// Whatever is shown in whatever order: nobody gets in who has not shown all of some way in.
+    #[test]
+    fn nobody_gets_in_by_less_than_a_whole_way(
+        ways in proptest::collection::vec(1_u8..8, 0..4),
+        has_authenticator in any::<bool>(),
+        claims in proptest::collection::vec((0_usize..3, any::<bool>(), 1_i64..3), 1..6),
+    ) {
+        let word = |way: &u8| {
+            let words: Vec<&str> =
+                Factor::ALL.into_iter().filter(|f| way & (1 << *f as u8) != 0).map(Factor::as_str).collect();
+            words.join("+")
+        };
+        let text = ways.iter().filter(|way| **way != 4).map(word).collect::<Vec<_>>().join(",");
+        let logins: Logins = text.parse().expect("ways");
+        let mut earlier = None;
+        let mut shown: [Factors; 3] = [Factors::NONE; 3];
+        for (which, is_right, user) in claims {
+            let (proof, right, wrong) = match Factor::ALL[which] {
+                Factor::Key => (key(), known_key(), Shown::UnknownKey),
+                Factor::Password => (password(), Shown::RightPassword, Shown::WrongPassword),
+                Factor::Code => (code(), Shown::RightCode, Shown::WrongCode),
+            };
+            let mut facts = facts(if is_right { right } else { wrong });
+            facts.user.id = UserId(user);
+            facts.user.logins = logins.clone();
+            facts.user.has_authenticator = has_authenticator;
+            let mine = &mut shown[usize::try_from(user).expect("small")];
+            if is_right {
+                *mine = mine.with(proof.factor());
+            }
+            match decide(&proof, Some(&facts), &here(), earlier.clone()) {
+                Ok(Decision::In(_)) => {
+                    prop_assert!(is_right);
+                    prop_assert!(logins.ways(has_authenticator).into_iter().any(|way| mine.contain(way)));
+                    return Ok(());
+                }
+                Ok(Decision::More(proven, left)) => {
+                    prop_assert!(is_right && left != Factors::NONE);
+                    earlier = Some(*proven);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
