@@ -256,7 +256,7 @@ impl Node<'_> {
     fn go_live(&mut self, slot: u32, principal: &Principal, told: &ToSession) -> Result<(), Error> {
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         let Phase::Login { peer, .. } = &session.phase else { return Ok(()) };
-        let record = SessionRecord {
+        let record = Box::new(SessionRecord {
             conn: peer.conn,
             account: principal.account().clone(),
             user: principal.user().clone(),
@@ -277,7 +277,7 @@ impl Node<'_> {
             since: now(),
             until: principal.until(),
             as_of: principal.as_of(),
-        };
+        });
         tracing::info!(
             conn = %record.conn, account = %record.account, user = %record.user, peer = %record.peer,
             key = record.fingerprint.as_deref(), "login"
@@ -285,7 +285,7 @@ impl Node<'_> {
         let cell = self.plan_cell(principal);
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         session.phase = Phase::Live { record: record.clone(), cell };
-        self.tell_control(ToControl::Opened(Box::new(record)));
+        self.tell_control(ToControl::Opened(record));
         self.tell_session(slot, told)
     }
 
