@@ -17,6 +17,7 @@ use super::{Error, Roles, system};
 use crate::cell::Privilege;
 use crate::config::MonitorSettings;
 use crate::domain::ConnId;
+use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromSession, Link, LinkError, ToControl, ToSession, ToZygote};
 
 /// How often deadlines are looked at while there are any.
@@ -447,5 +448,12 @@ impl<'a> Node<'a> {
             tracing::info!(conn = %record.conn, user = %record.user, ?reason, "session is being ended");
         }
         self.retire(slot, Instant::now() + FAREWELL);
+        if reason != EndReason::Shutdown {
+            // The session may say goodbye; what it ran may not.
+            let generation = self.sessions.generation(slot);
+            if let Err(error) = self.leave_cells((slot, generation)) {
+                tracing::error!(error = %Causes(&error), "a cell could not be ended");
+            }
+        }
     }
 }
