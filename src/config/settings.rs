@@ -119,6 +119,8 @@ pub struct ControlSettings {
     pub paths: Paths,
     /// The database.
     pub database: Database,
+    /// For how long last known facts are served while the database is away.
+    pub database_grace: Duration,
     /// Ids that no account may have, because processes of the node have them.
     pub ids: Ids,
     /// Most passwords hashed at the same time; each takes 19 MiB.

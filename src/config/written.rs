@@ -85,6 +85,7 @@ fn hint(nearest: Option<&str>) -> String {
 pub struct Written {
     pub state: PathBuf,
     pub database: Option<String>,
+    pub database_grace: u64,
     pub listen: Vec<SocketAddr>,
     pub host_keys: Option<PathBuf>,
     pub control_user: String,
@@ -104,12 +105,13 @@ pub struct Written {
 }
 
 /// Every key there is, and what it takes.
-const KEYS: [(&str, &str); 18] = [
+const KEYS: [(&str, &str); 19] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
     (
         "database",
         "a file such as \"/var/lib/enclos/db/control.sqlite\" or a URL such as \"postgres://enclos@db.example/enclos\"",
     ),
+    ("database_grace", "a number of seconds such as 300, or 0 for not at all"),
     ("listen", "a list of addresses with ports such as [\"127.0.0.1:2222\"]"),
     ("host_keys", "a directory such as \"/var/lib/enclos/keys\""),
     ("control_user", "the name of a system user such as \"enclos-control\""),
@@ -142,6 +144,7 @@ impl Default for Written {
         Written {
             state: DEFAULT_STATE.into(),
             database: None,
+            database_grace: 300,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 2222))],
             host_keys: None,
             control_user: "enclos-control".to_owned(),
@@ -290,7 +293,13 @@ impl Written {
                 max_connections: self.max_connections,
                 spare_sessions: self.spare_sessions,
             },
-            control: ControlSettings { paths, database, ids, max_hashing: self.max_hashing },
+            control: ControlSettings {
+                paths,
+                database,
+                database_grace: Duration::from_secs(self.database_grace),
+                ids,
+                max_hashing: self.max_hashing,
+            },
             session: SessionSettings {
                 max_auth_attempts: self.max_auth_attempts,
                 keepalive_interval: (self.keepalive_interval > 0).then(|| Duration::from_secs(self.keepalive_interval)),

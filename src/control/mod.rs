@@ -6,10 +6,12 @@
 
 mod admin_socket;
 pub mod client;
+mod following;
 mod keys;
 mod operation;
 mod outcome;
 mod passwords;
+mod remembered;
 mod serve;
 mod sessions;
 mod state;

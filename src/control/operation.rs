@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::BadKey;
 use super::outcome::Outcome;
 use super::passwords::PasswordError;
-use super::store::{Rights, Store, StoreError};
+use super::store::{About, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
     AccountFacts, AccountName, ForwardChange, HomePath, Mode, RelPath, Secret, Services, Status, UploadChange,
@@ -109,9 +109,34 @@ pub enum Operation {
         password: Option<Secret>,
     },
     SessionList,
+    Status,
     SessionKill {
         conn: u64,
     },
+}
+
+impl Operation {
+    /// Whom it may take something from; on every node their sessions are looked at again.
+    fn about(&self) -> About {
+        match self {
+            Operation::Passwd { user, .. } => About::Password(user.clone()),
+            Operation::UserSetView { name, .. }
+            | Operation::UserSetUploads { name, .. }
+            | Operation::UserSetForwards { name, .. }
+            | Operation::UserAdd { name, .. }
+            | Operation::UserSetStatus { name, .. }
+            | Operation::UserRemove { name } => About::User(name.clone()),
+            Operation::GrantAdd { user, .. }
+            | Operation::GrantRemove { user, .. }
+            | Operation::KeyAdd { user, .. }
+            | Operation::KeyRemove { user, .. } => About::User(user.clone()),
+            Operation::AccountAdd { name, .. }
+            | Operation::AccountSetStatus { name, .. }
+            | Operation::AccountRemove { name, .. } => About::Account(name.clone()),
+            // Those that only ask, and whatever is not thought of here.
+            _ => About::Anyone,
+        }
+    }
 }
 
 /// Why an operation was not done. The text says what to do.
@@ -219,6 +244,7 @@ type Result<T> = std::result::Result<T, OperationError>;
 /// Carries out one operation on the database of a node whose processes have `ids`. Those on sessions need a running node
 /// and are done there.
 pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Result<Done> {
+    let store = &store.about(operation.about());
     match operation {
         Operation::AccountAdd { name, uid, gid, home } => accounts::add(store, ids, name, (uid, gid), home).await,
         Operation::AccountList => Ok(Done::quietly(Outcome::Accounts(store.accounts().await?))),
@@ -244,6 +270,7 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::KeyList { user } => credentials::list_keys(store, user).await,
         Operation::KeyRemove { user, key } => credentials::remove_key(store, user, key).await,
         Operation::Passwd { user, password } => credentials::set_password(store, user, password).await,
+        Operation::Status => Ok(Done::quietly(Outcome::Done("no node is running here".to_owned()))),
         Operation::SessionList | Operation::SessionKill { .. } => Err(OperationError::NotRunning),
     }
 }

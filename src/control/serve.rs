@@ -1,25 +1,31 @@
 //! Control while a node runs: questions of the monitor, and the admin socket.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::operation::{self, Operation, OperationError};
 use super::outcome::Outcome;
 use super::passwords::Judge;
+use super::remembered::Remembered;
 use super::sessions::Sessions;
-use super::store::{Known, Store, StoreError};
+use super::store::{About, Known, Store, StoreError};
 use super::{Error, admin_socket};
-use crate::config::{ControlSettings, Ids};
+use crate::config::{ControlSettings, Database, Ids};
 use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Proof, Shown, Status, narrows};
 use crate::telemetry::Causes;
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
 /// Everything that the tasks of control share.
 pub(super) struct Control {
-    store: Store,
+    pub(super) store: Store,
     ids: Ids,
     judge: Judge,
-    monitor: AsyncLink,
+    pub(super) monitor: AsyncLink,
     sessions: Mutex<Sessions>,
+    pub(super) remembered: Mutex<Remembered>,
+    pub(super) database: Database,
+    /// For how long last known facts may be served while the database is away.
+    pub(super) database_grace: Duration,
     run: u64,
 }
 
@@ -36,15 +42,28 @@ pub fn serve(settings: &ControlSettings, link: Link) -> Result<(), Error> {
 
 async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
     let store = Store::open(&settings.database).await?;
+    let mut remembered = Remembered::default();
+    remembered.forget(store.latest_change().await?, &About::Anyone);
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
     let admin = admin_socket::bind(&settings.paths.admin_socket())?;
-    let control =
-        Arc::new(Control { store, ids: settings.ids, judge, monitor, sessions: Mutex::default(), run: rand::random() });
+    let control = Arc::new(Control {
+        store,
+        ids: settings.ids,
+        judge,
+        monitor,
+        sessions: Mutex::default(),
+        remembered: Mutex::new(remembered),
+        database: settings.database.clone(),
+        database_grace: settings.database_grace,
+        run: rand::random(),
+    });
     control.monitor.send(&FromControl::Ready).await?;
     let operators = tokio::spawn(admin_socket::listen(admin, control.clone()));
+    let follower = tokio::spawn(control.clone().follow(control.store.bell()));
     let ended = listen(&control).await;
     operators.abort();
+    follower.abort();
     ended
 }
 
@@ -75,7 +94,7 @@ impl Control {
         }
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+    pub(super) fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,7 +110,7 @@ impl Control {
     }
 
     fn as_of(&self) -> AsOf {
-        AsOf { run: self.run, withdrawals: self.sessions().withdrawals() }
+        AsOf { run: self.run, withdrawals: self.sessions().withdrawals(), change: 0 }
     }
 
     async fn facts(&self, question: Question) -> Result<Option<Facts>, OperationError> {
@@ -99,14 +118,14 @@ impl Control {
         let as_of = self.as_of();
         match question {
             Question::Probe { user, key } | Question::Claim(Claim { user, proof: Proof::Key(key) }) => {
-                let known = self.store.known(&user, Some(&key)).await?;
+                let known = self.known(&user, Some(&key)).await?;
                 Ok(known.map(|mut known| {
                     let shown = known.key.take().map_or(Shown::UnknownKey, Shown::Key);
                     facts(known, shown, as_of)
                 }))
             }
             Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
-                let known = self.store.known(&user, None).await?;
+                let known = self.known(&user, None).await?;
                 let stored = known.as_ref().and_then(|known| known.password.clone());
                 // Also for nobody, so that nobody takes as long as somebody.
                 let is_right = self.judge.is_right(secret, stored).await?;
@@ -125,6 +144,10 @@ impl Control {
             // Its facts are from before this process was started.
             false => None,
         };
+        // Or from before something that another node changed.
+        let is_known = record.as_of.change >= self.remembered().heard();
+        let has_old_password = self.sessions().has_old_password(&record);
+        let lost_ground = if has_old_password { Some(true) } else { lost_ground.filter(|lost| *lost || is_known) };
         match lost_ground {
             Some(false) => return Ok(()),
             Some(true) => return self.end(vec![conn], EndReason::Revoked).await,
@@ -140,7 +163,7 @@ impl Control {
         }
     }
 
-    async fn still_holds(&self, record: &SessionRecord) -> Result<bool, StoreError> {
+    pub(super) async fn still_holds(&self, record: &SessionRecord) -> Result<bool, StoreError> {
         let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(false) };
         let Some(known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(false) };
         let is_active = known.account.status == Status::Active && known.user.status == Status::Active;
@@ -165,6 +188,7 @@ impl Control {
     pub(super) async fn operate(&self, operation: Operation) -> Result<Outcome, String> {
         let done = match operation {
             Operation::SessionList => return Ok(Outcome::Sessions(self.sessions().list())),
+            Operation::Status => return Ok(self.status()),
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
             operation => {
                 operation::apply(&self.store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?
@@ -191,5 +215,6 @@ impl Control {
 }
 
 fn facts(known: Known, shown: Shown, as_of: AsOf) -> Facts {
+    let as_of = AsOf { change: known.change, ..as_of };
     Facts { account: known.account, user: known.user, grants: known.grants, shown, as_of }
 }

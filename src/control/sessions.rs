@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::operation::Affected;
 use super::outcome::SessionView;
-use crate::domain::ConnId;
+use super::store::About;
+use crate::domain::{ConnId, UserName};
 use crate::wire::SessionRecord;
 
 /// Most withdrawals remembered, far more than happen while one login is on its way.
@@ -16,6 +17,8 @@ pub(super) struct Sessions {
     live: BTreeMap<ConnId, SessionRecord>,
     withdrawn: VecDeque<Affected>,
     withdrawals: u64,
+    /// Users whose passwords were changed of late by whatever node, and the number of the change.
+    passwords: VecDeque<(i64, UserName)>,
 }
 
 impl Sessions {
@@ -49,6 +52,27 @@ impl Sessions {
         self.withdrawn.push_front(affected);
         self.withdrawn.truncate(MOST_REMEMBERED);
         hit
+    }
+
+    /// Something was changed by whatever node: the sessions that rest on older facts and may lose the ground by it.
+    pub(super) fn changed(&mut self, number: i64, about: &About) -> Vec<SessionRecord> {
+        if let About::Password(name) = about {
+            self.passwords.push_front((number, name.clone()));
+            self.passwords.truncate(MOST_REMEMBERED);
+        }
+        let is_older = |record: &&SessionRecord| record.as_of.change < number;
+        let is_about = |record: &&SessionRecord| match about {
+            About::User(name) | About::Password(name) => record.user == *name,
+            About::Account(name) => record.account == *name,
+            About::Anyone => true,
+        };
+        self.live.values().filter(is_older).filter(is_about).cloned().collect()
+    }
+
+    /// Whether a session rests on a password that is known to have been changed since.
+    pub(super) fn has_old_password(&self, record: &SessionRecord) -> bool {
+        let is_newer = |(number, name): &(i64, UserName)| *number > record.as_of.change && *name == record.user;
+        record.key.is_none() && self.passwords.iter().any(is_newer)
     }
 
     /// Whether something that was withdrawn since a count of them concerns a session; `None` when that is too long ago to
@@ -122,6 +146,24 @@ mod tests {
         assert_eq!(sessions.withdraw(Affected::Account("acme".parse().expect("a name"))).len(), 3);
         assert!(sessions.withdraw(Affected::Nobody).is_empty());
         assert_eq!(sessions.withdrawals(), 4);
+    }
+
+    #[test]
+    fn a_change_is_about_sessions_that_rest_on_older_facts() {
+        let mut sessions = Sessions::default();
+        for (conn, user, change) in [(1, "bob", 4), (2, "bob", 5), (3, "eve", 4)] {
+            let as_of = AsOf { change, ..AsOf::default() };
+            sessions.opened(SessionRecord { as_of, ..record(conn, user, None) });
+        }
+        let mut about = |about| sessions.changed(5, &about).iter().map(|r| r.conn.0).collect::<Vec<_>>();
+        assert_eq!(about(About::User("bob".parse().expect("a name"))), [1]);
+        assert_eq!(about(About::Password("eve".parse().expect("a name"))), [3]);
+        assert_eq!(about(About::Account("acme".parse().expect("a name"))), [1, 3]);
+        assert_eq!(about(About::Anyone), [1, 3]);
+        let with = |user, change| SessionRecord { as_of: AsOf { change, ..AsOf::default() }, ..record(9, user, None) };
+        let is_old =
+            [("eve", 4), ("eve", 5), ("bob", 4)].map(|(user, change)| sessions.has_old_password(&with(user, change)));
+        assert_eq!(is_old, [true, false, false]);
     }
 
     #[test]

@@ -140,13 +140,15 @@ pub struct Facts {
 }
 
 /// A moment in the history of the database as one run of control counts it: which run, and how many times it had
-/// withdrawn something. Two equal ones have nothing withdrawn between them.
+/// withdrawn something; and as all nodes count it. Two equal ones have nothing withdrawn between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsOf {
     /// Drawn at random when control starts.
     pub run: u64,
     /// Counted from 0.
     pub withdrawals: u64,
+    /// The number of the latest change to the database.
+    pub change: i64,
 }
 
 impl Facts {

@@ -12,7 +12,7 @@ use super::programs::Worker;
 use super::{Confine, Error};
 use crate::domain::{Claim, ClaimedName, KeyBlob, Proof, Secret};
 use crate::files::{self, Root};
-use crate::wire::{Event, FromSession, Granted, LinkError, ToSession};
+use crate::wire::{Event, FromSession, Granted, LinkError, Notice, ToSession};
 
 /// Keys that a client may offer without proof. Agents hold a dozen at most; OpenSSH's client stops long before.
 const MOST_PROBES: u32 = 64;
@@ -33,6 +33,7 @@ pub(super) struct Client {
     view: PathBuf,
     umask: u32,
     confine: Confine,
+    notice: Option<Notice>,
     probes: u32,
     access: Option<Access>,
     root: OnceLock<Root>,
@@ -47,12 +48,23 @@ impl Client {
             view,
             umask,
             confine,
+            notice: None,
             probes: 0,
             access: None,
             root: OnceLock::new(),
             worker: None,
             activity: Activity::default(),
         }
+    }
+
+    /// The same, with something to be told before logging in.
+    pub(super) fn telling(self, notice: Option<Notice>) -> Client {
+        Client { notice, ..self }
+    }
+
+    /// What the client is to read before it logs in.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        self.notice
     }
 
     /// Whether a signature with an offered key would be looked at. Nothing is remembered of it.

@@ -71,6 +71,8 @@ pub enum ToSession {
         conn: ConnId,
         /// The client's address.
         peer: SocketAddr,
+        /// What the client is to be told before it logs in.
+        notice: Option<Notice>,
     },
     /// Answer to `Probe`.
     Probed {
@@ -119,6 +121,22 @@ pub struct Granted {
     pub forwards: ForwardPolicy,
     /// Number of the filesystem whose files cover what is hidden.
     pub cover: Option<u64>,
+}
+
+/// What every client is told before it logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// The database has been away for so long that nobody is let in.
+    NoLookups,
+}
+
+impl Notice {
+    /// The sentence that the client reads in `SSH_MSG_USERAUTH_BANNER`.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Notice::NoLookups => "the server cannot look up its users at the moment; try again later",
+        }
+    }
 }
 
 /// Why the monitor ends a session.
@@ -263,6 +281,8 @@ pub enum FromControl {
         /// Number of the question.
         ticket: u64,
     },
+    /// Tell clients this, or nothing, from now on.
+    Notice(Option<Notice>),
     /// End these sessions.
     End {
         /// Which.

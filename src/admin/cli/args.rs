@@ -38,6 +38,8 @@ pub(super) enum Command {
     CheckConfig,
     /// Build a cell on this host and say which of its layers hold
     Doctor,
+    /// Say whether a node runs here and whether its database answers
+    Status,
     /// Accounts: a name, the owner of the files, and the tree they lie in
     #[command(subcommand)]
     Account(Account),

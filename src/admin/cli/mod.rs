@@ -116,6 +116,7 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Serve => return start::serve(node).map(Next::Serve),
         Command::Doctor => return start::doctor(node, json).map(Next::Doctor),
         Command::Quickstart(_) => {}
+        Command::Status => context.perform(Operation::Status)?,
         Command::CheckConfig => report::print(&Outcome::Done("the configuration is good".to_owned()), json)?,
         Command::Account(command) => accounts::run(&context, command)?,
         Command::User(command) => users::run(&context, command)?,

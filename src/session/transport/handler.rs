@@ -47,6 +47,10 @@ impl server::Handler for Connection {
 
     // -- who is there -----------------------------------------------------------------------------------------------
 
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.client.notice().map(|notice| format!("{}\r\n", notice.sentence())))
+    }
+
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
         if !is_sound(offer.public_key, offer.algorithm) {
             return Ok(rejected());
