@@ -19,6 +19,10 @@ use crate::wire::{self, Place, Target, ToWorker};
 const SMALLEST_RSA: usize = 2048;
 /// The smallest window that the library still opens again.
 const ALMOST_SHUT: u32 = 2;
+/// A window for those who wait for nobody, while others do.
+const SMALL_WINDOW: u32 = 64 * 1024;
+/// Input of one program, or of all forwards, beyond which no window is opened further than that.
+const MOST_PILED: usize = 32 * 1024 * 1024;
 
 fn verdict(is_in: bool) -> Auth {
     if is_in { Auth::Accept } else { rejected() }
@@ -261,10 +265,17 @@ impl server::Handler for Connection {
     }
 
     /// The library opens a window again when its data has come, not when it was read, and has one size for the windows of
-    /// all channels. So while the input of one program piles up, all of them are opened by two bytes at a time: the one
-    /// that piles up as good as stands still, keystrokes on another come through, and nothing waits in a callback.
-    fn adjust_window(&mut self, _id: ChannelId, _current: u32) -> u32 {
-        if self.channels.is_any_full() || self.forwards.is_full() { ALMOST_SHUT } else { WINDOW }
+    /// all channels, which this sets for the data that comes next. So while the input of one channel piles up, it is two
+    /// bytes after data of that channel, which as good as stands still; after data of another it is small, and what comes
+    /// next is mostly of that one. When the wrong one catches it, that costs memory; near the end of it nobody gets more
+    /// than two bytes.
+    fn adjust_window(&mut self, id: ChannelId, _current: u32) -> u32 {
+        if !self.channels.is_any_full() && !self.forwards.is_full() {
+            return WINDOW;
+        }
+        let is_cause = self.channels.is_full(number(id)) || self.forwards.is_full_at(number(id));
+        let piled = self.channels.most_input().max(self.forwards.input());
+        if is_cause || piled > MOST_PILED { ALMOST_SHUT } else { SMALL_WINDOW }
     }
 
     async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {
