@@ -5,6 +5,7 @@
 
 mod byte_count;
 mod claim;
+mod direct;
 mod facts;
 mod forward;
 mod grant;
@@ -18,6 +19,7 @@ mod view;
 
 pub use byte_count::{BadByteCount, ByteCount};
 pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
+pub use direct::{DIRECT, DirectCommand, NotDirect};
 pub use facts::{AccountFacts, AccountId, AsOf, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
 pub use forward::{BadPermits, ForwardChange, ForwardPolicy, Network, Permits, UnknownNetwork};
 pub use grant::{Grant, Mode, UnknownMode, deciding, narrows};
