@@ -6,7 +6,7 @@ use std::process::Command;
 use enclos::domain::{DIRECT, DirectCommand, Services};
 use proptest::prelude::*;
 
-const START: &str = "/srv/site";
+const HOME: &str = "/home/bob";
 
 /// The words that bash makes of a line. It finds no files to expand a pattern to.
 fn words_of_bash(line: &[u8]) -> Vec<Vec<u8>> {
@@ -14,7 +14,7 @@ fn words_of_bash(line: &[u8]) -> Vec<Vec<u8>> {
     script.extend_from_slice(line);
     let mut bash = Command::new("bash");
     bash.args(["--norc", "--noprofile", "-c"]).arg(std::ffi::OsStr::from_bytes(&script));
-    let output = bash.env_clear().env("HOME", START).output().expect("bash");
+    let output = bash.env_clear().env("HOME", HOME).output().expect("bash");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     let mut words: Vec<Vec<u8>> = output.stdout.split(|b| *b == 0).map(<[u8]>::to_vec).collect();
     assert_eq!(words.pop(), Some(Vec::new()), "each word ends with a NUL");
@@ -23,7 +23,7 @@ fn words_of_bash(line: &[u8]) -> Vec<Vec<u8>> {
 
 fn taken(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let services: Services = DIRECT.into_iter().collect();
-    Some(DirectCommand::parse(line, services, START).ok()?.arguments().to_vec())
+    Some(DirectCommand::parse(line, services, HOME).ok()?.arguments().to_vec())
 }
 
 /// Beginnings that are good, so that what follows decides.

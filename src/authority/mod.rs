@@ -5,8 +5,8 @@
 //! From [`Principal`] on, private fields and one constructor make the chain true: rights only shrink along it.
 
 use crate::domain::{
-    AccountFacts, AccountName, AsOf, Facts, ForwardPolicy, Grant, HomePath, KeyFacts, Proof, Services, Shown, Status,
-    UploadPolicy, UserFacts, UserName, View,
+    AccountFacts, AccountName, AsOf, Facts, ForwardPolicy, Grant, HomePath, KeyFacts, LastLogin, ProgramPolicy, Proof,
+    Services, Shown, Status, UploadPolicy, UserFacts, UserName, View,
 };
 
 /// Somebody proven, with what they may reach. Never leaves the monitor.
@@ -68,6 +68,16 @@ impl Principal {
     /// What may be forwarded, and in which network programs run.
     pub fn forwards(&self) -> &ForwardPolicy {
         &self.user.forwards
+    }
+
+    /// How programs are run.
+    pub fn programs(&self) -> &ProgramPolicy {
+        &self.user.programs
+    }
+
+    /// When and from where the user logged in before.
+    pub fn last_login(&self) -> Option<LastLogin> {
+        self.user.last_login
     }
 
     /// What may be reached; may be empty.
@@ -160,6 +170,8 @@ mod tests {
                 view: None,
                 uploads: UploadPolicy::default(),
                 forwards: ForwardPolicy::default(),
+                programs: ProgramPolicy::default(),
+                last_login: None,
             },
             grants: vec![Grant {
                 id: GrantId(1),

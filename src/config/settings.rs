@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::database::Database;
-use crate::domain::Layer;
+use crate::domain::{Layer, VariablePattern};
 
 /// Everything a node was told.
 #[derive(Debug, Clone)]
@@ -138,6 +138,10 @@ pub struct SessionSettings {
     pub keepalive_max: usize,
     /// Permission bits that new files and directories never get.
     pub umask: u32,
+    /// Variables that a client may set beyond those that are harmless.
+    pub accept_env: Vec<VariablePattern>,
+    /// The message of the day; `None` for none.
+    pub motd: Option<PathBuf>,
 }
 
 /// How log lines are written to standard error.

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use super::database::Database;
 use super::settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
 use super::system_users::system_user;
-use crate::domain::Layer;
+use crate::domain::{Layer, VariablePattern};
 
 /// Read when no file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/enclos/enclos.toml";
@@ -101,11 +101,13 @@ pub struct Written {
     pub keepalive_interval: u64,
     pub keepalive_max: usize,
     pub umask: String,
+    pub accept_env: Vec<VariablePattern>,
+    pub motd: PathBuf,
     pub log: LogFormat,
 }
 
 /// Every key there is, and what it takes.
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 21] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
     (
         "database",
@@ -127,6 +129,8 @@ const KEYS: [(&str, &str); 19] = [
     ("keepalive_interval", "a number of seconds such as 60, or 0 for never"),
     ("keepalive_max", "a number such as 3"),
     ("umask", "an octal number in quotes such as \"0022\""),
+    ("accept_env", "a list of names or patterns such as [\"DEPLOY_*\"]"),
+    ("motd", "a file such as \"/etc/motd\", or \"\" for none"),
     ("log", "\"text\" or \"json\""),
 ];
 
@@ -160,6 +164,8 @@ impl Default for Written {
             keepalive_interval: 60,
             keepalive_max: 3,
             umask: "0022".to_owned(),
+            accept_env: Vec::new(),
+            motd: "/etc/motd".into(),
             log: LogFormat::Text,
         }
     }
@@ -280,6 +286,10 @@ impl Written {
             paths.keys = absolute("host_keys", keys).map_err(impossible)?;
         }
         let database = database(self.database.as_deref(), &paths).map_err(impossible)?;
+        let motd = match self.motd.as_os_str().is_empty() {
+            true => None,
+            false => Some(absolute("motd", &self.motd).map_err(impossible)?),
+        };
         Ok(Node {
             monitor: MonitorSettings {
                 listen: self.listen,
@@ -305,6 +315,8 @@ impl Written {
                 keepalive_interval: (self.keepalive_interval > 0).then(|| Duration::from_secs(self.keepalive_interval)),
                 keepalive_max: self.keepalive_max,
                 umask,
+                accept_env: self.accept_env,
+                motd,
             },
             log: self.log,
         })

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Reply {
     /// Done.
-    Done(Outcome),
+    Done(Box<Outcome>),
     /// Not done; the sentence says why.
     Refused(String),
 }
@@ -88,7 +88,7 @@ async fn serve(stream: UnixStream, control: &Control) -> io::Result<()> {
         line.zeroize();
         let reply = match parsed {
             Ok(operation) => match tokio::time::timeout(PATIENCE, control.operate(operation)).await {
-                Ok(Ok(outcome)) => Reply::Done(outcome),
+                Ok(Ok(outcome)) => Reply::Done(Box::new(outcome)),
                 Ok(Err(sentence)) => Reply::Refused(sentence),
                 Err(_) => Reply::Refused("the node is too busy; try again".to_owned()),
             },

@@ -50,7 +50,7 @@ fn ask(mut stream: UnixStream, operation: &Operation) -> Result<Outcome, ClientE
         return Err(ClientError::Denied);
     }
     match serde_json::from_str(&line).map_err(|e| ClientError::Socket(e.into()))? {
-        Reply::Done(outcome) => Ok(outcome),
+        Reply::Done(outcome) => Ok(*outcome),
         Reply::Refused(sentence) => Err(ClientError::Refused(sentence)),
     }
 }

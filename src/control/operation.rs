@@ -10,6 +10,7 @@ mod grants;
 mod on_postgres;
 #[cfg(test)]
 mod on_sqlite;
+mod programs;
 mod users;
 
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,8 @@ use super::passwords::PasswordError;
 use super::store::{About, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, ForwardChange, HomePath, Mode, RelPath, Secret, Services, Status, UploadChange,
-    UserFacts, UserName, View,
+    AccountFacts, AccountName, ForwardChange, HomePath, Mode, ProgramChange, RelPath, Secret, Services, Status,
+    UploadChange, UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -54,6 +55,7 @@ pub enum Operation {
         view: Option<View>,
         uploads: UploadChange,
         forwards: ForwardChange,
+        programs: ProgramChange,
     },
     UserSetView {
         name: UserName,
@@ -66,6 +68,14 @@ pub enum Operation {
     UserSetForwards {
         name: UserName,
         change: ForwardChange,
+    },
+    UserSetServices {
+        name: UserName,
+        services: Services,
+    },
+    UserSetPrograms {
+        name: UserName,
+        change: ProgramChange,
     },
     UserList {
         account: Option<AccountName>,
@@ -163,6 +173,10 @@ pub enum OperationError {
     WholeHost,
     #[error("a user needs at least one service, for example --service sftp")]
     NoService,
+    #[error(
+        "the forced command of {user} would never be run: it needs --service {needs}; give it with: enclos user set {user} --service ..."
+    )]
+    NeverForced { user: UserName, needs: &'static str },
     #[error("{user} has no grant on {path}; list them with: enclos grant list {user}")]
     NoGrant { user: UserName, path: RelPath },
     #[error("{user} has {most} grants already, the most there can be; grant a directory further up")]
@@ -251,11 +265,14 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::AccountShow { name } => accounts::show(store, &name).await,
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
         Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
-        Operation::UserAdd { name, account, services, view, uploads, forwards } => {
-            users::add(store, name, account, services, view, uploads, forwards).await
+        Operation::UserAdd { name, account, services, view, uploads, forwards, programs } => {
+            let policies = users::Policies { uploads, forwards, programs };
+            users::add(store, name, account, services, view, policies).await
         }
         Operation::UserSetUploads { name, change } => users::set_uploads(store, name, change).await,
         Operation::UserSetForwards { name, change } => users::set_forwards(store, name, change).await,
+        Operation::UserSetServices { name, services } => programs::set_services(store, name, services).await,
+        Operation::UserSetPrograms { name, change } => programs::set(store, name, change).await,
         Operation::UserSetView { name, view } => users::set_view(store, name, view).await,
         Operation::UserList { account } => users::list(store, account).await,
         Operation::UserShow { name } => users::show(store, &name).await,

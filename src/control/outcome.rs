@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, ForwardPolicy, HomePath, KeyId, Mode, RelPath, Services, Status, UploadPolicy, UserName, View,
+    AccountName, ForwardPolicy, HomePath, KeyId, Mode, ProgramPolicy, RelPath, Services, Status, UploadPolicy,
+    UserName, View,
 };
 
 /// The result of an operation.
@@ -66,6 +67,8 @@ pub struct UserView {
     pub uploads: UploadPolicy,
     /// What it may forward, and in which network.
     pub forwards: ForwardPolicy,
+    /// How its programs are run.
+    pub programs: ProgramPolicy,
     /// What it may reach.
     pub grants: Vec<GrantView>,
     /// How many keys it has.

@@ -110,6 +110,8 @@ mod tests {
             view: None,
             uploads: UploadPolicy::default(),
             forwards: Default::default(),
+            programs: Default::default(),
+            last_login: None,
         };
         Known { account, user, grants: Vec::new(), key: None, password: None, change }
     }

@@ -11,7 +11,7 @@ use super::sessions::Sessions;
 use super::store::{About, Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::config::{ControlSettings, Database, Ids};
-use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, Proof, Shown, Status, narrows};
+use crate::domain::{AsOf, Claim, ClaimedName, ConnId, Facts, LastLogin, Proof, Service, Shown, Status, narrows};
 use crate::telemetry::Causes;
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
 
@@ -139,6 +139,7 @@ impl Control {
     async fn opened(&self, record: SessionRecord) -> Result<(), LinkError> {
         let conn = record.conn;
         self.sessions().opened(record.clone());
+        self.note_login(&record).await;
         let lost_ground = match record.as_of.run == self.run {
             true => self.sessions().lost_ground_since(record.as_of.withdrawals, &record),
             // Its facts are from before this process was started.
@@ -163,6 +164,16 @@ impl Control {
         }
     }
 
+    /// Kept for those who are told of it: the next login shell.
+    async fn note_login(&self, record: &SessionRecord) {
+        if record.services.contains(Service::Shell) {
+            let login = LastLogin { at: record.since, from: record.peer.ip().to_canonical() };
+            if let Err(error) = self.store.note_login(&record.user, login).await {
+                tracing::error!(error = %Causes(&error), user = %record.user, "a login cannot be noted");
+            }
+        }
+    }
+
     pub(super) async fn still_holds(&self, record: &SessionRecord) -> Result<bool, StoreError> {
         let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(false) };
         let Some(known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(false) };
@@ -172,8 +183,10 @@ impl Control {
             && has_credential
             && known.account.name == record.account
             && !narrows(&record.grants, &known.grants)
+            && record.services.and(known.user.services) == record.services
             && !record.uploads.is_narrowed_by(&known.user.uploads)
-            && !record.forwards.is_narrowed_by(&known.user.forwards))
+            && !record.forwards.is_narrowed_by(&known.user.forwards)
+            && !record.programs.is_narrowed_by(&known.user.programs))
     }
 
     /// Tells the monitor to end sessions.

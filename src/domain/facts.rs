@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountName, ForwardPolicy, Grant, HomePath, Services, UploadPolicy, UserName, View};
+use super::{
+    AccountName, ForwardPolicy, Grant, HomePath, LastLogin, ProgramPolicy, Services, UploadPolicy, UserName, View,
+};
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -90,6 +92,10 @@ pub struct UserFacts {
     pub uploads: UploadPolicy,
     /// What it may forward, and in which network.
     pub forwards: ForwardPolicy,
+    /// How its programs are run.
+    pub programs: ProgramPolicy,
+    /// When it logged in before, if it has a shell.
+    pub last_login: Option<LastLogin>,
 }
 
 impl UserFacts {

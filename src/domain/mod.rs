@@ -13,8 +13,10 @@ mod layer;
 mod name;
 mod name_pattern;
 mod path;
+mod programs;
 mod service;
 mod upload;
+mod variables;
 mod view;
 
 pub use byte_count::{BadByteCount, ByteCount};
@@ -27,10 +29,14 @@ pub use layer::{Layer, LayerReport, UnknownLayer};
 pub use name::{AccountName, BadName, UserName};
 pub use name_pattern::{BadPattern, NamePattern, NamePatterns};
 pub use path::{BadPath, HomePath, RelPath};
+pub use programs::{
+    BadProgram, ForcedCommand, LastLogin, ProgramChange, ProgramPolicy, Shell, Terminals, UnknownTerminals,
+};
 pub use service::{Service, Services, UnknownService};
 pub use upload::{
     BadMode, DirectoryMode, FileMode, Setting, Umask, UnknownUploads, UploadChange, UploadPolicy, Uploads,
 };
+pub use variables::{BadVariablePattern, VariablePattern, is_harmless};
 pub use view::{Layout, Placed, UnknownView, Unplaced, View};
 
 /// Number of one connection on one node since its monitor started; it joins the log lines of all processes.

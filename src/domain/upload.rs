@@ -166,7 +166,8 @@ pub enum Setting<T> {
 }
 
 impl<T> Setting<T> {
-    fn apply(self, to: &mut Option<T>) {
+    /// Makes the change.
+    pub(super) fn apply(self, to: &mut Option<T>) {
         match self {
             Setting::Kept => {}
             Setting::Unset => *to = None,

@@ -139,7 +139,7 @@ impl Node<'_> {
             .sessions
             .iter()
             .filter_map(|(_, s)| match &s.phase {
-                Phase::Live { record, .. } => Some(ToControl::Opened(Box::new(record.clone()))),
+                Phase::Live { record, .. } => Some(ToControl::Opened(record.clone())),
                 _ => None,
             })
             .collect();

@@ -20,8 +20,16 @@ use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
 
 /// Services that are served from a shell cell.
-const IN_A_CELL: [Service; 5] =
-    [Service::Shell, Service::Exec, Service::ForwardLocal, Service::ForwardRemote, Service::Agent];
+const IN_A_CELL: [Service; 8] = [
+    Service::Shell,
+    Service::Exec,
+    Service::Scp,
+    Service::Git,
+    Service::Rsync,
+    Service::ForwardLocal,
+    Service::ForwardRemote,
+    Service::Agent,
+];
 
 impl Node<'_> {
     /// A captured caller learns here which keys are some user's, which an honest client may ask as well.
@@ -215,6 +223,8 @@ impl Node<'_> {
             layout: plan.layout().clone(),
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
+            programs: principal.programs().clone(),
+            last_login: principal.last_login(),
             cover,
         };
         self.go_live(slot, principal, &ToSession::Granted(Box::new(granted)))
@@ -240,8 +250,10 @@ impl Node<'_> {
             account: principal.account().clone(),
             user: principal.user().clone(),
             grants: principal.grants().to_vec(),
+            services: principal.services(),
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
+            programs: principal.programs().clone(),
             peer: peer.address,
             key: session.key.take(),
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),
@@ -259,7 +271,7 @@ impl Node<'_> {
         );
         let cell = self.plan_cell(principal);
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
-        session.phase = Phase::Live { record: record.clone(), cell };
+        session.phase = Phase::Live { record: Box::new(record.clone()), cell };
         self.tell_control(ToControl::Opened(Box::new(record)));
         self.tell_session(slot, told)
     }
@@ -274,6 +286,7 @@ impl Node<'_> {
             plan,
             services: principal.services(),
             forwards: principal.forwards().clone(),
+            programs: principal.programs().clone(),
         }))
     }
 
@@ -320,7 +333,7 @@ impl Node<'_> {
         match event {
             Event::SftpOpened => tracing::info!(conn, user, "sftp opened"),
             Event::SftpClosed { read, written } => tracing::info!(conn, user, read, written, "sftp closed"),
-            Event::Refused { what } => tracing::info!(conn, user, what = ?what, "refused"),
+            Event::Refused { what, why } => tracing::info!(conn, user, what = ?what, why = ?why, "refused"),
             Event::ProtocolError { what } => tracing::warn!(conn, user, what = ?what, "protocol error"),
             Event::Panicked { place } => tracing::error!(conn, user, place = ?place, "session failed"),
         }

@@ -105,7 +105,7 @@ pub(super) enum Phase {
     /// A client has logged in.
     Live {
         /// As `session list` shows it.
-        record: SessionRecord,
+        record: Box<SessionRecord>,
         /// The shell cell that its programs would run in, if it may run any.
         cell: Option<Box<CellPlan>>,
     },

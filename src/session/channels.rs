@@ -106,12 +106,7 @@ impl Channels {
 
 /// The sentence for a request that a user's services do not cover.
 pub(super) fn refusal(asked: &str, services: Services) -> String {
-    let open = services
-        .iter()
-        .filter(|s| !matches!(s, Service::Scp | Service::Git | Service::Rsync))
-        .map(Service::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let open = services.iter().map(Service::as_str).collect::<Vec<_>>().join(", ");
     if open.is_empty() {
         format!(
             "{asked} is not open to this login, nor is anything else this server can serve yet; ask the account's owner"

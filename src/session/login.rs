@@ -155,6 +155,11 @@ impl Client {
         self.umask
     }
 
+    /// The way to the log and the audit trail, for tasks of their own.
+    pub(super) fn auditor(&self) -> MonitorLink {
+        self.monitor.clone()
+    }
+
     /// Tells the monitor, for the log and the audit trail.
     pub(super) async fn report(&self, event: Event) {
         self.monitor.report(event).await;

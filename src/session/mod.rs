@@ -6,13 +6,16 @@
 //!
 //! The process is born without a file, a capability or a network; see [`crate::cell`]. It ends with its connection.
 
+mod asked;
 mod channels;
 mod forwards;
+mod greeting;
 mod host_keys;
 mod login;
 mod monitor_link;
 mod programs;
 mod sftp_channel;
+mod surroundings;
 mod transport;
 
 use std::os::fd::OwnedFd;

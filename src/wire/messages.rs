@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, Layout, Services,
-    Timestamp, UploadPolicy, UserName,
+    AccountName, AsOf, Claim, ClaimedName, ConnId, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, LastLogin, Layout,
+    ProgramPolicy, Services, Timestamp, UploadPolicy, UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -42,6 +42,8 @@ pub enum Event {
     Refused {
         /// What was asked for, as a fixed phrase of ours.
         what: String,
+        /// Why not: what the client was told.
+        why: String,
     },
     /// The peer broke a protocol rule and was disconnected.
     ProtocolError {
@@ -119,6 +121,10 @@ pub struct Granted {
     pub uploads: UploadPolicy,
     /// What the client may forward, and in which network; the worker holds to it too.
     pub forwards: ForwardPolicy,
+    /// How the client's programs are run.
+    pub programs: ProgramPolicy,
+    /// When the user logged in before.
+    pub last_login: Option<LastLogin>,
     /// Number of the filesystem whose files cover what is hidden.
     pub cover: Option<u64>,
 }
@@ -244,10 +250,14 @@ pub struct SessionRecord {
     pub user: UserName,
     /// What was attached.
     pub grants: Vec<Grant>,
+    /// What may be opened.
+    pub services: Services,
     /// How what it uploads is written.
     pub uploads: UploadPolicy,
     /// What it may forward, and in which network.
     pub forwards: ForwardPolicy,
+    /// How its programs are run.
+    pub programs: ProgramPolicy,
     /// The client's address.
     pub peer: SocketAddr,
     /// The proven key; `None` for a password.

@@ -18,5 +18,5 @@ pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, Notice, Question, SessionRecord, ToControl,
     ToSession, ToZygote,
 };
-pub use programs::{Ended, FromCell, FromWorker, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
+pub use programs::{Ended, FromCell, FromWorker, NotStarted, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
 pub use streams::{read, set_nonblocking, shut_down_writing, write};

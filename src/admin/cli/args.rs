@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::forward_options::ForwardOptions;
+use super::program_options::ProgramOptions;
 use super::upload_options::UploadOptions;
 use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, UserName, View};
 
@@ -45,7 +46,7 @@ pub(super) enum Command {
     Account(Account),
     /// Users of an account
     #[command(subcommand)]
-    User(User),
+    User(Box<User>),
     /// Directories that a user may reach
     #[command(subcommand)]
     Grant(Grant),
@@ -112,28 +113,35 @@ pub(super) enum User {
         /// What it may open: sftp, scp, exec, shell, git, rsync, forward-local, forward-remote, agent
         #[arg(long, value_delimiter = ',', default_value = "sftp")]
         service: Vec<Service>,
-        /// How it sees its grants: host (the paths of the host) or rooted (/ is the grant) [default: host for those with
-        /// shell or exec, else rooted]
+        /// How it sees its grants: host (the paths of the host) or rooted (/ is the grant) [default: host for those who
+        /// run programs (shell, exec, scp, git, rsync), else rooted]
         #[arg(long)]
         view: Option<View>,
         #[command(flatten)]
         uploads: UploadOptions,
         #[command(flatten)]
         forwards: ForwardOptions,
+        #[command(flatten)]
+        programs: ProgramOptions,
     },
     /// Change settings of a user
     ///
-    /// What is not named stays. Sessions see it from the next login on, but for names, sizes, places and networks that are
-    /// taken away: those end the user's sessions.
+    /// What is not named stays. Sessions see it from the next login on, but for what is taken away (names, sizes, services,
+    /// places, networks, terminals; another shell or forced command): that ends the user's sessions.
     Set {
         name: UserName,
         /// How it sees its grants from the next login on: host, rooted, or default (as its services suggest)
         #[arg(long, value_name = "VIEW")]
         view: Option<ViewSetting>,
+        /// What it may open, in place of what it could before
+        #[arg(long, value_delimiter = ',')]
+        service: Vec<Service>,
         #[command(flatten)]
         uploads: UploadOptions,
         #[command(flatten)]
         forwards: ForwardOptions,
+        #[command(flatten)]
+        programs: ProgramOptions,
     },
     /// List users
     List {

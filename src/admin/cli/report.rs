@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
 use crate::control::{AccountView, GrantView, KeyView, Outcome, SessionView, UserView};
-use crate::domain::{ForwardPolicy, LayerReport, Permits, UploadPolicy};
+use crate::domain::{ForwardPolicy, LayerReport, Permits, ProgramPolicy, Shell, Terminals, UploadPolicy};
 use crate::telemetry::Causes;
 
 /// Prints what an operation came to.
@@ -75,12 +75,15 @@ fn users(list: &[UserView]) -> String {
             u.keys.to_string(),
             if u.password { "yes" } else { "no" }.to_owned(),
             u.view.to_string(),
+            programs(&u.programs),
             uploads(&u.uploads),
             forwards(&u.forwards),
             grants.join(", "),
         ]
     };
-    let heading = ["USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "UPLOADS", "NETWORK", "GRANTS"];
+    let heading = [
+        "USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "VIEW", "PROGRAMS", "UPLOADS", "NETWORK", "GRANTS",
+    ];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -102,6 +105,14 @@ fn forwards(policy: &ForwardPolicy) -> String {
     said.extend(
         places.iter().filter(|(_, p)| **p != Permits::default()).map(|(way, places)| format!("{way} {places}")),
     );
+    said.join(", ")
+}
+
+/// How programs are run, in one cell of a table: only what was said.
+fn programs(policy: &ProgramPolicy) -> String {
+    let mut said: Vec<String> = policy.shell.iter().map(Shell::to_string).collect();
+    said.extend(policy.forced_command.iter().map(|command| format!("only {command:?}", command = command.to_string())));
+    said.extend((policy.terminals == Terminals::Refused).then(|| "no terminal".to_owned()));
     said.join(", ")
 }
 

@@ -1,21 +1,22 @@
 //! `enclos user …`
 
 use super::args::{User, ViewSetting};
-use super::forward_options::ForwardOptions;
-use super::upload_options::UploadOptions;
 use super::{CommandError, Context, Result};
 use crate::control::Operation;
-use crate::domain::{ForwardChange, Status, UploadChange, UserName};
+use crate::domain::{ForwardChange, ProgramChange, Service, Setting, Status, UploadChange, UserName};
 
 pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
     context.perform(match command {
-        User::Add { name, account, service, view, uploads, forwards } => {
+        User::Add { name, account, service, view, uploads, forwards, programs } => {
             let services = service.into_iter().collect();
-            let (uploads, forwards) = (change(uploads)?, forward_change(forwards)?);
-            Operation::UserAdd { name, account, services, view, uploads, forwards }
+            let (uploads, forwards) = (good(uploads.change())?, good(forwards.change())?);
+            let programs = good(programs.change())?;
+            Operation::UserAdd { name, account, services, view, uploads, forwards, programs }
         }
-        User::Set { name, view, uploads, forwards } => {
-            return set(context, &name, view, change(uploads)?, forward_change(forwards)?);
+        User::Set { name, view, service, uploads, forwards, programs } => {
+            let (uploads, forwards) = (good(uploads.change())?, good(forwards.change())?);
+            let programs = good(programs.change())?;
+            return set(context, changes(&name, view, service, uploads, forwards, programs));
         }
         User::List { account } => Operation::UserList { account },
         User::Show { name } => Operation::UserShow { name },
@@ -25,32 +26,45 @@ pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
     })
 }
 
-fn change(options: UploadOptions) -> Result<UploadChange> {
-    options.change().map_err(|bad| CommandError::Input(bad.to_string()))
+fn good<T, E: std::fmt::Display>(change: std::result::Result<T, E>) -> Result<T> {
+    change.map_err(|bad| CommandError::Input(bad.to_string()))
 }
 
-fn forward_change(options: ForwardOptions) -> Result<ForwardChange> {
-    options.change().map_err(|bad| CommandError::Input(bad.to_string()))
-}
-
-/// What was said is done one after the other; the user is shown once.
-fn set(
-    context: &Context<'_>,
+/// What is to be changed, one operation after the other.
+fn changes(
     name: &UserName,
     view: Option<ViewSetting>,
+    service: Vec<Service>,
     uploads: UploadChange,
     forwards: ForwardChange,
-) -> Result<()> {
-    let view = view.map(|view| Operation::UserSetView { name: name.clone(), view: view.0 });
+    programs: ProgramChange,
+) -> Vec<Operation> {
+    let name = || name.clone();
+    let frees = programs.forced_command == Setting::Unset;
+    let services = (!service.is_empty())
+        .then(|| Operation::UserSetServices { name: name(), services: service.into_iter().collect() });
+    let view = view.map(|view| Operation::UserSetView { name: name(), view: view.0 });
     let uploads =
-        (uploads != UploadChange::default()).then(|| Operation::UserSetUploads { name: name.clone(), change: uploads });
-    let forwards = (forwards != ForwardChange::default())
-        .then(|| Operation::UserSetForwards { name: name.clone(), change: forwards });
-    let mut all: Vec<Operation> = [view, uploads, forwards].into_iter().flatten().collect();
-    let last =
-        all.pop().ok_or_else(|| CommandError::Input("say what to change; see: enclos user set --help".to_owned()))?;
-    for operation in all {
-        context.ask(operation)?;
+        (uploads != UploadChange::default()).then(|| Operation::UserSetUploads { name: name(), change: uploads });
+    let forwards =
+        (forwards != ForwardChange::default()).then(|| Operation::UserSetForwards { name: name(), change: forwards });
+    let programs =
+        (programs != ProgramChange::default()).then(|| Operation::UserSetPrograms { name: name(), change: programs });
+    // A forced command goes before the service that it needs, and comes after it.
+    let order = match frees {
+        true => [programs, services, view, uploads, forwards],
+        false => [services, view, uploads, forwards, programs],
+    };
+    order.into_iter().flatten().collect()
+}
+
+/// Does all of them, and shows the user once.
+fn set(context: &Context<'_>, mut changes: Vec<Operation>) -> Result<()> {
+    let Some(last) = changes.pop() else {
+        return Err(CommandError::Input("say what to change; see: enclos user set --help".to_owned()));
+    };
+    for change in changes {
+        context.ask(change)?;
     }
     context.perform(last)
 }

@@ -27,6 +27,7 @@ pub(crate) struct Known {
 /// One row for each grant, and one row for a user without any.
 const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, \
     u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
+    u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
     a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
     g.id AS grant_id, g.path, g.mode, g.no_exec, k.id AS key_id, k.fingerprint, k.label, p.hash, \
     (SELECT latest FROM change_count WHERE id = 1) AS change \

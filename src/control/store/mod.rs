@@ -10,6 +10,7 @@ mod grants;
 mod keys;
 #[cfg(test)]
 mod migrated;
+mod programs;
 #[cfg(test)]
 pub(super) mod testing;
 mod users;

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::programs::{last_login_of, programs_of};
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::UserView;
 use crate::domain::{
@@ -38,7 +39,8 @@ impl Store {
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
             "SELECT u.id, u.name, u.services, u.status, u.view, \
-             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
+             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
+             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
              a.home, a.status AS account_status FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)
@@ -52,6 +54,7 @@ impl Store {
         let rows = sqlx::query(
             "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
+             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
              FROM users u JOIN accounts a ON a.id = u.account WHERE ($1 = '' OR a.name = $1) ORDER BY u.name",
@@ -183,11 +186,13 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
             permit_open: parse("list of places", row.try_get("permit_open")?)?,
             permit_listen: parse("list of places", row.try_get("permit_listen")?)?,
         },
+        programs: programs_of(row)?,
+        last_login: last_login_of(row)?,
     })
 }
 
 /// What a column that may say nothing says.
-fn maybe<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
+pub(super) fn maybe<T: std::str::FromStr>(row: &AnyRow, column: &'static str) -> Result<Option<T>, StoreError> {
     row.try_get::<Option<String>, _>(column)?.map(|text| parse(column, text)).transpose()
 }
 
@@ -213,6 +218,7 @@ fn view(row: &AnyRow) -> Result<UserView, StoreError> {
         view: user.view(),
         uploads: user.uploads,
         forwards: user.forwards,
+        programs: user.programs,
         name: user.name,
         account: parse("account name", row.try_get("account_name")?)?,
         services: user.services,

@@ -1,5 +1,5 @@
 //! `git-upload-pack`, `git-receive-pack` and `git-upload-archive`, each with the path of one repository and nothing else,
-//! as git-shell takes them.
+//! as git-shell takes them. What clients quote of a `~` git reads itself.
 
 use super::NotDirect;
 use super::words::Word;
@@ -16,21 +16,11 @@ pub(super) fn command(name: &[u8], words: &mut impl Iterator<Item = Word>) -> Op
     }
 }
 
-pub(super) fn arguments(command: &'static str, words: Vec<Word>, start: &str) -> Result<Vec<Vec<u8>>, NotDirect> {
+pub(super) fn arguments(command: &'static str, words: Vec<Word>, home: &str) -> Result<Vec<Vec<u8>>, NotDirect> {
     let [path] = <[Word; 1]>::try_from(words)
         .map_err(|_| NotDirect::Paths { program: "git", what: "the path of one repository, and nothing else," })?;
     if path.is_option() {
         return Err(NotDirect::Option { program: "git", option: path.shown() });
     }
-    Ok(vec![b"git".into(), command.into(), from_start(path, start)])
-}
-
-/// Clients quote `~`, and leave it to git to read it.
-fn from_start(path: Word, start: &str) -> Vec<u8> {
-    match path.bytes.strip_prefix(b"~") {
-        Some(below) if !path.from_home && matches!(below.first(), None | Some(b'/')) => {
-            [start.as_bytes(), below].concat()
-        }
-        _ => path.expand(start),
-    }
+    Ok(vec![b"git".into(), command.into(), path.expand(home)])
 }

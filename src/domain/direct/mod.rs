@@ -84,16 +84,16 @@ impl DirectCommand {
         DIRECT.iter().any(|service| services.contains(*service))
     }
 
-    /// Takes a command line of a client that may have `services`. `~` stands for `start`.
-    pub fn parse(line: &[u8], services: Services, start: &str) -> Result<DirectCommand, NotDirect> {
+    /// Takes a command line of a client that may have `services`. `~` stands for `home`.
+    pub fn parse(line: &[u8], services: Services, home: &str) -> Result<DirectCommand, NotDirect> {
         let mut words = words::split(line)?.into_iter();
         let program = words.next().unwrap_or_default();
         let (service, arguments) = match program.bytes.as_slice() {
             _ if program.from_home => return Err(unknown(&program, services)),
-            b"rsync" => (Service::Rsync, rsync::arguments(words.collect(), start)),
-            b"scp" => (Service::Scp, scp::arguments(words.collect(), start)),
+            b"rsync" => (Service::Rsync, rsync::arguments(words.collect(), home)),
+            b"scp" => (Service::Scp, scp::arguments(words.collect(), home)),
             name => match git::command(name, &mut words) {
-                Some(command) => (Service::Git, git::arguments(command, words.collect(), start)),
+                Some(command) => (Service::Git, git::arguments(command, words.collect(), home)),
                 None => return Err(unknown(&program, services)),
             },
         };

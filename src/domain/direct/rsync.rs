@@ -99,9 +99,9 @@ const WITH_VALUE: &[&str] = &[
     "usermap",
 ];
 
-pub(super) fn arguments(words: Vec<Word>, start: &str) -> Result<Vec<Vec<u8>>, NotDirect> {
+pub(super) fn arguments(words: Vec<Word>, home: &str) -> Result<Vec<Vec<u8>>, NotDirect> {
     check(&words)?;
-    let words = words.into_iter().map(|word| word.expand(start));
+    let words = words.into_iter().map(|word| word.expand(home));
     Ok(std::iter::once(PROGRAM.into()).chain(words).collect())
 }
 

@@ -7,7 +7,7 @@ const PROGRAM: &str = "scp";
 /// What clients send: verbose, recursive, times and modes, the target is a directory, quiet; and to (`t`) or from (`f`).
 const LETTERS: &[u8] = b"vrpdqtf";
 
-pub(super) fn arguments(words: Vec<Word>, start: &str) -> Result<Vec<Vec<u8>>, NotDirect> {
+pub(super) fn arguments(words: Vec<Word>, home: &str) -> Result<Vec<Vec<u8>>, NotDirect> {
     let is_flags = |word: &&Word| word.is_option() && !word.is("--") && !word.is("-");
     let flags = words.iter().take_while(is_flags).count();
     let mut letters = Vec::new();
@@ -31,6 +31,6 @@ pub(super) fn arguments(words: Vec<Word>, start: &str) -> Result<Vec<Vec<u8>>, N
     if paths.is_empty() || (to && paths.len() > 1) {
         return Err(NotDirect::Paths { program: PROGRAM, what: "one path" });
     }
-    let words = words.into_iter().map(|word| word.expand(start));
+    let words = words.into_iter().map(|word| word.expand(home));
     Ok(std::iter::once(PROGRAM.into()).chain(words).collect())
 }

@@ -7,7 +7,7 @@ fn all() -> Services {
 }
 
 fn parse(line: &str) -> Result<Vec<String>, NotDirect> {
-    let command = DirectCommand::parse(line.as_bytes(), all(), "/srv/site")?;
+    let command = DirectCommand::parse(line.as_bytes(), all(), "/home/bob")?;
     Ok(command.arguments().iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }
 
@@ -26,17 +26,17 @@ fn what_clients_send_is_taken() {
         ),
         (
             "rsync --server -logDtpre.iLsfxCIvu --log-format=%i --append --append --usermap=\\*:x . ~/t ./-x",
-            "rsync|--server|-logDtpre.iLsfxCIvu|--log-format=%i|--append|--append|--usermap=*:x|.|/srv/site/t|./-x",
+            "rsync|--server|-logDtpre.iLsfxCIvu|--log-format=%i|--append|--append|--usermap=*:x|.|/home/bob/t|./-x",
         ),
         ("git-upload-pack 're po'\\''s'", "git|upload-pack|re po's"),
         ("git-receive-pack '/srv/site/repo.git'", "git|receive-pack|/srv/site/repo.git"),
-        ("git upload-archive '~/x'", "git|upload-archive|/srv/site/x"),
-        ("git-upload-pack '~'", "git|upload-pack|/srv/site"),
+        ("git upload-archive '~/x'", "git|upload-archive|~/x"),
+        ("git-upload-pack '~'", "git|upload-pack|~"),
         ("scp -r -p -t a", "scp|-r|-p|-t|a"),
         ("scp -pf 'a b'", "scp|-pf|a b"),
         ("scp -d -t -- -x", "scp|-d|-t|--|-x"),
         ("scp -v -f a b", "scp|-v|-f|a|b"),
-        ("scp -t ~", "scp|-t|/srv/site"),
+        ("scp -t ~", "scp|-t|/home/bob"),
     ] {
         assert_eq!(parse(line).map(|w| w.join("|")), Ok(words.to_owned()), "{line}");
     }

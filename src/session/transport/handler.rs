@@ -9,11 +9,11 @@ use super::connection::{ChannelOutlet, Connection, number};
 use super::forwards::{self, Called};
 use super::wishes::{signal_name, size, terminal};
 use super::{WINDOW, methods};
-use crate::domain::Service;
 use crate::session::Error;
+use crate::session::asked::Asked;
 use crate::session::channels::Channel;
 use crate::session::forwards::Taken;
-use crate::wire::{self, Place, Target, ToWorker};
+use crate::wire::{Event, Place, Target, ToWorker};
 
 /// Smallest RSA key whose signature is looked at.
 const SMALLEST_RSA: usize = 2048;
@@ -152,8 +152,8 @@ impl server::Handler for Connection {
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
         match (name, self.channels.is_idle(number(id))) {
             (_, false) => Ok(session.channel_failure(id)?),
-            ("sftp", true) => self.begin_sftp(id, session).await,
-            (_, true) => self.refuse(id, "this subsystem", session).await,
+            ("sftp", true) => self.begin(id, Asked::Sftp, session).await,
+            (_, true) => self.begin(id, Asked::Subsystem, session).await,
         }
     }
 
@@ -161,14 +161,14 @@ impl server::Handler for Connection {
         if !self.channels.is_idle(number(id)) {
             return Ok(session.channel_failure(id)?);
         }
-        self.begin_program(id, Service::Shell, wire::Program::Shell, session).await
+        self.begin(id, Asked::Shell, session).await
     }
 
     async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
         if !self.channels.is_idle(number(id)) {
             return Ok(session.channel_failure(id)?);
         }
-        self.begin_program(id, Service::Exec, wire::Program::Command(command.to_vec()), session).await
+        self.begin(id, Asked::Command(command), session).await
     }
 
     /// Granted also where no program will be: the client then shows the sentence that its request for one is answered
@@ -184,6 +184,11 @@ impl server::Handler for Connection {
         modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
+        if self.may_have_no_terminal() {
+            let why = "terminals are not open to this login".to_owned();
+            self.client.report(Event::Refused { what: "a terminal".to_owned(), why }).await;
+            return Ok(session.channel_failure(id)?);
+        }
         let terminal = terminal(term, size(columns, rows, width, height), modes);
         self.wishes.entry(number(id)).or_default().terminal = Some(terminal);
         Ok(session.channel_success(id)?)
@@ -196,7 +201,7 @@ impl server::Handler for Connection {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        if !self.wishes.entry(number(id)).or_default().add(name, value) {
+        if !self.wishes.entry(number(id)).or_default().add(&self.surroundings, name, value) {
             return Ok(session.channel_failure(id)?);
         }
         Ok(session.channel_success(id)?)
@@ -235,7 +240,9 @@ impl server::Handler for Connection {
     }
 
     async fn signal(&mut self, id: ChannelId, signal: Sig, _session: &mut Session) -> Result<(), Error> {
-        if let Some(program) = self.channels.program(number(id)) {
+        if let Some(program) = self.channels.program(number(id))
+            && program.takes_signals
+        {
             program.worker.say(ToWorker::Signal { number: program.number, name: signal_name(&signal) }).await;
         }
         Ok(())

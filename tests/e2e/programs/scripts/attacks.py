@@ -427,7 +427,7 @@ def x58_terminals():
 def x59_x60_what_is_inherited():
     links = {n: os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")}
     found = [f"{n} is {t}" for n, t in links.items() if int(n) < 3 and not t.startswith(("pipe:", "socket:", "/dev/pts", "/dev/null"))]
-    known = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE", "LANG"}
+    known = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE", "LANG", "SSH_CLIENT", "SSH_CONNECTION"}
     # What Python opens is closed when another program is executed; what was inherited is not.
     listed = subprocess.run(["ls", "/proc/self/fd"], close_fds=False, stdout=subprocess.PIPE).stdout.split()
     found += [f"descriptors {listed}"] if listed != [b"0", b"1", b"2", b"3"] else []
