@@ -35,7 +35,10 @@ fn worker_of() -> Option<User> {
         permit_open: arguments.next()?.parse().ok()?,
         permit_listen: arguments.next()?.parse().ok()?,
     };
-    Some(User { name, home, start, shell, services, forwards })
+    let terminals = arguments.next()?.parse().ok()?;
+    let forced = Some(arguments.next()?).filter(|text| !text.is_empty()).map(|text| text.parse());
+    let forced_command = forced.transpose().ok()?;
+    Some(User { name, home, start, shell, services, forwards, terminals, forced_command })
 }
 
 fn work(user: User) -> ExitCode {

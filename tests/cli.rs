@@ -187,7 +187,8 @@ fn programs_read_json_of_a_fixed_shape() {
             "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },
-        "forwards": { "network": "host", "permit_open": "db.example:3306,*:443", "permit_listen": "any" }
+        "forwards": { "network": "host", "permit_open": "db.example:3306,*:443", "permit_listen": "any" },
+        "programs": { "shell": null, "forced_command": null, "terminals": "allowed" }
     });
     let set = "user set bob --uploads atomic --umask 27 --max-file-size 10M --deny-name *.php --deny-name .htaccess \
                --network host --permit-open db.example:3306,*:443";

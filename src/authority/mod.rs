@@ -7,8 +7,9 @@
 use std::net::IpAddr;
 
 use crate::domain::{
-    AccountFacts, AccountName, AsOf, Factor, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, KeyFacts, Proof,
-    Scope, Services, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View,
+    AccountFacts, AccountName, AsOf, Factor, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, KeyFacts,
+    LastLogin, ProgramPolicy, Proof, Scope, Services, Shown, Status, Terminals, Terms, Timestamp, UploadPolicy,
+    UserFacts, UserId, UserName, View,
 };
 
 /// When and from where somebody comes, as the monitor saw it.
@@ -74,11 +75,6 @@ impl Principal {
         self.scope.services(self.user.services)
     }
 
-    /// Whether programs get no terminal.
-    pub fn no_terminal(&self) -> bool {
-        self.scope.no_terminal
-    }
-
     /// The key, if it may do less than its user: then it is somebody else as far as programs are concerned, for what one
     /// of them leaves behind, the other would run.
     pub fn narrow_key(&self) -> Option<&KeyFacts> {
@@ -108,6 +104,16 @@ impl Principal {
     /// What may be forwarded, and in which network programs run.
     pub fn forwards(&self) -> &ForwardPolicy {
         &self.user.forwards
+    }
+
+    /// How programs are run.
+    pub fn programs(&self) -> &ProgramPolicy {
+        &self.user.programs
+    }
+
+    /// When and from where the user logged in before.
+    pub fn last_login(&self) -> Option<LastLogin> {
+        self.user.last_login
     }
 
     /// What may be reached; may be empty.
@@ -289,9 +295,13 @@ fn principal(facts: &Facts, key: Option<ProvenKey>, shown: Factors, as_of: AsOf)
     let grants = scope.grants(&facts.grants);
     let of_key = key.as_ref().and_then(|key| key.facts.terms.expires);
     let ends = [facts.account.terms.expires, facts.user.terms.expires, of_key];
+    let mut user = facts.user.clone();
+    if scope.no_terminal {
+        user.programs.terminals = Terminals::Refused;
+    }
     Principal {
         account: facts.account.clone(),
-        user: facts.user.clone(),
+        user,
         key,
         shown,
         scope,

@@ -25,6 +25,8 @@ fn facts(shown: Shown) -> Facts {
             view: None,
             uploads: UploadPolicy::default(),
             forwards: ForwardPolicy::default(),
+            programs: crate::domain::ProgramPolicy::default(),
+            last_login: None,
             logins: Logins::default(),
             has_authenticator: false,
         },
@@ -129,7 +131,10 @@ fn a_key_with_a_scope_may_do_no_more_than_that() {
     let narrow = facts(Shown::Key(KeyFacts { scope, ..key_facts() }));
     let principal = enter(&key(), Some(&narrow), &here()).expect("in");
     assert_eq!(principal.grants().iter().map(|g| g.path.as_str()).collect::<Vec<_>>(), ["www/releases"]);
-    assert!(principal.grants().iter().all(|g| g.mode == Mode::Ro) && principal.no_terminal());
+    assert!(
+        principal.grants().iter().all(|g| g.mode == Mode::Ro)
+            && principal.programs().terminals == crate::domain::Terminals::Refused
+    );
     assert_eq!(principal.services(), Services::NONE, "the user has no shell for the key to have");
     assert!(principal.narrow_key().is_some());
     let whole = enter(&key(), Some(&facts(known_key())), &here()).expect("in");

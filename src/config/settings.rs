@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::database::Database;
-use crate::domain::Layer;
+use crate::domain::{Layer, VariablePattern};
 
 /// Everything a node was told.
 #[derive(Debug, Clone)]
@@ -119,6 +119,8 @@ pub struct ControlSettings {
     pub paths: Paths,
     /// The database.
     pub database: Database,
+    /// For how long last known facts are served while the database is away.
+    pub database_grace: Duration,
     /// Ids that no account may have, because processes of the node have them.
     pub ids: Ids,
     /// Most passwords hashed at the same time; each takes 19 MiB.
@@ -136,6 +138,10 @@ pub struct SessionSettings {
     pub keepalive_max: usize,
     /// Permission bits that new files and directories never get.
     pub umask: u32,
+    /// Variables that a client may set beyond those that are harmless.
+    pub accept_env: Vec<VariablePattern>,
+    /// The message of the day; `None` for none.
+    pub motd: Option<PathBuf>,
 }
 
 /// How log lines are written to standard error.

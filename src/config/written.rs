@@ -13,7 +13,7 @@ use toml::{Table, Value};
 use super::database::Database;
 use super::settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
 use super::system_users::system_user;
-use crate::domain::Layer;
+use crate::domain::{Layer, VariablePattern};
 
 /// Read when no file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/enclos/enclos.toml";
@@ -85,6 +85,7 @@ fn hint(nearest: Option<&str>) -> String {
 pub struct Written {
     pub state: PathBuf,
     pub database: Option<String>,
+    pub database_grace: u64,
     pub listen: Vec<SocketAddr>,
     pub host_keys: Option<PathBuf>,
     pub control_user: String,
@@ -100,16 +101,19 @@ pub struct Written {
     pub keepalive_interval: u64,
     pub keepalive_max: usize,
     pub umask: String,
+    pub accept_env: Vec<VariablePattern>,
+    pub motd: PathBuf,
     pub log: LogFormat,
 }
 
 /// Every key there is, and what it takes.
-const KEYS: [(&str, &str); 18] = [
+const KEYS: [(&str, &str); 21] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
     (
         "database",
         "a file such as \"/var/lib/enclos/db/control.sqlite\" or a URL such as \"postgres://enclos@db.example/enclos\"",
     ),
+    ("database_grace", "a number of seconds such as 300, or 0 for not at all"),
     ("listen", "a list of addresses with ports such as [\"127.0.0.1:2222\"]"),
     ("host_keys", "a directory such as \"/var/lib/enclos/keys\""),
     ("control_user", "the name of a system user such as \"enclos-control\""),
@@ -125,6 +129,8 @@ const KEYS: [(&str, &str); 18] = [
     ("keepalive_interval", "a number of seconds such as 60, or 0 for never"),
     ("keepalive_max", "a number such as 3"),
     ("umask", "an octal number in quotes such as \"0022\""),
+    ("accept_env", "a list of names or patterns such as [\"DEPLOY_*\"]"),
+    ("motd", "a file such as \"/etc/motd\", or \"\" for none"),
     ("log", "\"text\" or \"json\""),
 ];
 
@@ -142,6 +148,7 @@ impl Default for Written {
         Written {
             state: DEFAULT_STATE.into(),
             database: None,
+            database_grace: 300,
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 2222))],
             host_keys: None,
             control_user: "enclos-control".to_owned(),
@@ -157,6 +164,8 @@ impl Default for Written {
             keepalive_interval: 60,
             keepalive_max: 3,
             umask: "0022".to_owned(),
+            accept_env: Vec::new(),
+            motd: "/etc/motd".into(),
             log: LogFormat::Text,
         }
     }
@@ -277,6 +286,10 @@ impl Written {
             paths.keys = absolute("host_keys", keys).map_err(impossible)?;
         }
         let database = database(self.database.as_deref(), &paths).map_err(impossible)?;
+        let motd = match self.motd.as_os_str().is_empty() {
+            true => None,
+            false => Some(absolute("motd", &self.motd).map_err(impossible)?),
+        };
         Ok(Node {
             monitor: MonitorSettings {
                 listen: self.listen,
@@ -290,12 +303,20 @@ impl Written {
                 max_connections: self.max_connections,
                 spare_sessions: self.spare_sessions,
             },
-            control: ControlSettings { paths, database, ids, max_hashing: self.max_hashing },
+            control: ControlSettings {
+                paths,
+                database,
+                database_grace: Duration::from_secs(self.database_grace),
+                ids,
+                max_hashing: self.max_hashing,
+            },
             session: SessionSettings {
                 max_auth_attempts: self.max_auth_attempts,
                 keepalive_interval: (self.keepalive_interval > 0).then(|| Duration::from_secs(self.keepalive_interval)),
                 keepalive_max: self.keepalive_max,
                 umask,
+                accept_env: self.accept_env,
+                motd,
             },
             log: self.log,
         })

@@ -7,12 +7,14 @@
 mod admin_socket;
 pub mod client;
 mod codes;
+mod following;
 pub mod hashes;
 mod key_options;
 mod keys;
 mod operation;
 mod outcome;
 mod passwords;
+mod remembered;
 mod serve;
 mod sessions;
 mod state;

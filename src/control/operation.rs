@@ -11,6 +11,7 @@ mod grants;
 mod on_postgres;
 #[cfg(test)]
 mod on_sqlite;
+mod programs;
 mod users;
 
 use serde::{Deserialize, Serialize};
@@ -19,11 +20,11 @@ use super::hashes::BadHash;
 use super::keys::BadKey;
 use super::outcome::Outcome;
 use super::passwords::PasswordError;
-use super::store::{Rights, Store, StoreError};
+use super::store::{About, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, ForwardChange, HomePath, KeyChange, Logins, Mode, RelPath, Secret, Services, Status,
-    TermsChange, UploadChange, UserFacts, UserName, View,
+    AccountFacts, AccountName, ForwardChange, HomePath, KeyChange, Logins, Mode, ProgramChange, RelPath, Secret,
+    Services, Status, TermsChange, UploadChange, UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -60,6 +61,7 @@ pub enum Operation {
         view: Option<View>,
         uploads: UploadChange,
         forwards: ForwardChange,
+        programs: ProgramChange,
     },
     UserSetView {
         name: UserName,
@@ -76,6 +78,14 @@ pub enum Operation {
     UserSetTerms {
         name: UserName,
         change: TermsChange,
+    },
+    UserSetServices {
+        name: UserName,
+        services: Services,
+    },
+    UserSetPrograms {
+        name: UserName,
+        change: ProgramChange,
     },
     UserList {
         account: Option<AccountName>,
@@ -139,9 +149,42 @@ pub enum Operation {
         logins: Logins,
     },
     SessionList,
+    Status,
     SessionKill {
         conn: u64,
     },
+}
+
+impl Operation {
+    /// Whom it may take something from; on every node their sessions are looked at again.
+    fn about(&self) -> About {
+        match self {
+            Operation::Passwd { user, .. } | Operation::PasswdHash { user, .. } => About::Password(user.clone()),
+            Operation::UserSetView { name, .. }
+            | Operation::UserSetUploads { name, .. }
+            | Operation::UserSetForwards { name, .. }
+            | Operation::UserSetServices { name, .. }
+            | Operation::UserSetPrograms { name, .. }
+            | Operation::UserSetTerms { name, .. }
+            | Operation::UserSetLogins { name, .. }
+            | Operation::UserAdd { name, .. }
+            | Operation::UserSetStatus { name, .. }
+            | Operation::UserRemove { name } => About::User(name.clone()),
+            Operation::GrantAdd { user, .. }
+            | Operation::GrantRemove { user, .. }
+            | Operation::KeyAdd { user, .. }
+            | Operation::KeySet { user, .. }
+            | Operation::TotpEnrol { user }
+            | Operation::TotpRemove { user }
+            | Operation::KeyRemove { user, .. } => About::User(user.clone()),
+            Operation::AccountAdd { name, .. }
+            | Operation::AccountSetStatus { name, .. }
+            | Operation::AccountSetTerms { name, .. }
+            | Operation::AccountRemove { name, .. } => About::Account(name.clone()),
+            // Those that only ask, and whatever is not thought of here.
+            _ => About::Anyone,
+        }
+    }
 }
 
 /// Why an operation was not done. The text says what to do.
@@ -168,6 +211,10 @@ pub enum OperationError {
     WholeHost,
     #[error("a user needs at least one service, for example --service sftp")]
     NoService,
+    #[error(
+        "the forced command of {user} would never be run: it needs --service {needs}; give it with: enclos user set {user} --service ..."
+    )]
+    NeverForced { user: UserName, needs: &'static str },
     #[error("{user} has no grant on {path}; list them with: enclos grant list {user}")]
     NoGrant { user: UserName, path: RelPath },
     #[error("{user} has {most} grants already, the most there can be; grant a directory further up")]
@@ -265,6 +312,7 @@ type Result<T> = std::result::Result<T, OperationError>;
 /// Carries out one operation on the database of a node whose processes have `ids`. Those on sessions need a running node
 /// and are done there.
 pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Result<Done> {
+    let store = &store.about(operation.about());
     match operation {
         Operation::AccountAdd { name, uid, gid, home } => accounts::add(store, ids, name, (uid, gid), home).await,
         Operation::AccountList => Ok(Done::quietly(Outcome::Accounts(store.accounts().await?))),
@@ -272,12 +320,15 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
         Operation::AccountSetTerms { name, change } => accounts::set_terms(store, name, change).await,
         Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
-        Operation::UserAdd { name, account, services, view, uploads, forwards } => {
-            users::add(store, name, account, services, view, uploads, forwards).await
+        Operation::UserAdd { name, account, services, view, uploads, forwards, programs } => {
+            let policies = users::Policies { uploads, forwards, programs };
+            users::add(store, name, account, services, view, policies).await
         }
         Operation::UserSetUploads { name, change } => users::set_uploads(store, name, change).await,
         Operation::UserSetForwards { name, change } => users::set_forwards(store, name, change).await,
         Operation::UserSetTerms { name, change } => users::set_terms(store, name, change).await,
+        Operation::UserSetServices { name, services } => programs::set_services(store, name, services).await,
+        Operation::UserSetPrograms { name, change } => programs::set(store, name, change).await,
         Operation::UserSetView { name, view } => users::set_view(store, name, view).await,
         Operation::UserList { account } => users::list(store, account).await,
         Operation::UserShow { name } => users::show(store, &name).await,
@@ -297,6 +348,7 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::TotpRemove { user } => authenticators::remove(store, user).await,
         Operation::UserSetLogins { name, logins } => authenticators::set_logins(store, name, logins).await,
         Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
+        Operation::Status => Ok(Done::quietly(Outcome::Done("no node is running here".to_owned()))),
         Operation::SessionList | Operation::SessionKill { .. } => Err(OperationError::NotRunning),
     }
 }

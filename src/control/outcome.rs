@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, ForwardPolicy, HomePath, KeyId, Logins, Mode, RelPath, Scope, Services, Status, Terms, UploadPolicy,
-    UserName, View,
+    AccountName, ForwardPolicy, HomePath, KeyId, Logins, Mode, ProgramPolicy, RelPath, Scope, Services, Status, Terms,
+    UploadPolicy, UserName, View,
 };
 
 /// The result of an operation.
@@ -73,6 +73,8 @@ pub struct UserView {
     pub uploads: UploadPolicy,
     /// What it may forward, and in which network.
     pub forwards: ForwardPolicy,
+    /// How its programs are run.
+    pub programs: ProgramPolicy,
     /// What it may reach.
     pub grants: Vec<GrantView>,
     /// How many keys it has.

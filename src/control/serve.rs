@@ -10,13 +10,15 @@ use super::codes::{self, Codes, Comer};
 use super::operation::{self, Affected, Operation, OperationError};
 use super::outcome::Outcome;
 use super::passwords::{Judge, Verdict};
+use super::remembered::Remembered;
 use super::sessions::Sessions;
-use super::store::{Known, Store, StoreError};
+use super::store::{About, Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
-use crate::config::{ControlSettings, Ids};
+use crate::config::{ControlSettings, Database, Ids};
 use crate::domain::{
-    AsOf, Claim, ClaimedName, ConnId, Factor, Factors, Facts, Proof, Secret, Shown, Timestamp, narrows,
+    AsOf, Claim, ClaimedName, ConnId, Factor, Factors, Facts, LastLogin, Proof, Secret, Service, Shown, Timestamp,
+    narrows,
 };
 use crate::telemetry::Causes;
 use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
@@ -28,14 +30,18 @@ const CLOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Everything that the tasks of control share.
 pub(super) struct Control {
-    store: Store,
+    pub(super) store: Store,
     ids: Ids,
     judge: Judge,
-    monitor: AsyncLink,
+    pub(super) monitor: AsyncLink,
     sessions: Mutex<Sessions>,
     codes: Mutex<Codes>,
     /// Some session may end at another time than was known.
     terms_changed: Notify,
+    pub(super) remembered: Mutex<Remembered>,
+    pub(super) database: Database,
+    /// For how long last known facts may be served while the database is away.
+    pub(super) database_grace: Duration,
     run: u64,
 }
 
@@ -52,6 +58,8 @@ pub fn serve(settings: &ControlSettings, link: Link) -> Result<(), Error> {
 
 async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
     let store = Store::open(&settings.database).await?;
+    let mut remembered = Remembered::default();
+    remembered.forget(store.latest_change().await?, &About::Anyone);
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
     let admin = admin_socket::bind(&settings.paths.admin_socket())?;
@@ -63,13 +71,18 @@ async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
         sessions: Mutex::default(),
         codes: Mutex::default(),
         terms_changed: Notify::new(),
+        remembered: Mutex::new(remembered),
+        database: settings.database.clone(),
+        database_grace: settings.database_grace,
         run: rand::random(),
     });
     control.monitor.send(&FromControl::Ready).await?;
     let operators = tokio::spawn(admin_socket::listen(admin, control.clone()));
+    let follower = tokio::spawn(control.clone().follow(control.store.bell()));
     let clock = tokio::spawn(control.clone().end_expired());
     let ended = listen(&control).await;
     operators.abort();
+    follower.abort();
     clock.abort();
     ended
 }
@@ -101,7 +114,7 @@ impl Control {
         }
     }
 
-    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+    pub(super) fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,7 +130,7 @@ impl Control {
     }
 
     fn as_of(&self) -> AsOf {
-        AsOf { run: self.run, withdrawals: self.sessions().withdrawals() }
+        AsOf { run: self.run, withdrawals: self.sessions().withdrawals(), change: 0 }
     }
 
     async fn facts(&self, question: Question, from: IpAddr) -> Result<Option<Facts>, OperationError> {
@@ -125,14 +138,14 @@ impl Control {
         let as_of = self.as_of();
         match question {
             Question::Probe { user, key } | Question::Claim(Claim { user, proof: Proof::Key(key) }) => {
-                let known = self.store.known(&user, Some(&key)).await?;
+                let known = self.known(&user, Some(&key)).await?;
                 Ok(known.map(|mut known| {
                     let shown = known.key.take().map_or(Shown::UnknownKey, Shown::Key);
                     self.about(known, shown, from, as_of)
                 }))
             }
             Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
-                let known = self.store.known(&user, None).await?;
+                let known = self.known(&user, None).await?;
                 let is_right = self.is_right(secret, known.as_ref()).await?;
                 let shown = if is_right { Shown::RightPassword } else { Shown::WrongPassword };
                 Ok(known.map(|known| self.about(known, shown, from, as_of)))
@@ -174,7 +187,7 @@ impl Control {
         Ok(is_right)
     }
 
-    fn codes(&self) -> std::sync::MutexGuard<'_, Codes> {
+    pub(super) fn codes(&self) -> std::sync::MutexGuard<'_, Codes> {
         self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -210,11 +223,16 @@ impl Control {
         if record.as_of.run == self.run {
             self.note_code(&record);
         }
+        self.note_login(&record).await;
         let lost_ground = match record.as_of.run == self.run {
             true => self.sessions().lost_ground_since(record.as_of.withdrawals, &record),
             // Its facts are from before this process was started.
             false => None,
         };
+        // Or from before something that another node changed.
+        let is_known = record.as_of.change >= self.remembered().heard();
+        let has_old_password = self.sessions().has_old_password(&record);
+        let lost_ground = if has_old_password { Some(true) } else { lost_ground.filter(|lost| *lost || is_known) };
         match lost_ground {
             Some(false) => {
                 self.terms_changed.notify_one();
@@ -227,7 +245,7 @@ impl Control {
     }
 
     /// Whether a session would be let in as it is, and until when; `None` when not.
-    async fn still_holds(&self, record: &SessionRecord) -> Result<Option<Until>, StoreError> {
+    pub(super) async fn still_holds(&self, record: &SessionRecord) -> Result<Option<Until>, StoreError> {
         let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(None) };
         let as_of = self.as_of();
         let Some(mut known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(None) };
@@ -285,6 +303,16 @@ impl Control {
         }
     }
 
+    /// Kept for those who are told of it: the next login shell.
+    async fn note_login(&self, record: &SessionRecord) {
+        if record.services.contains(Service::Shell) {
+            let login = LastLogin { at: record.since, from: record.peer.ip().to_canonical() };
+            if let Err(error) = self.store.note_login(&record.user, login).await {
+                tracing::error!(error = %Causes(&error), user = %record.user, "a login cannot be noted");
+            }
+        }
+    }
+
     /// Tells the monitor to end sessions.
     pub(super) async fn end(&self, conns: Vec<ConnId>, reason: EndReason) -> Result<(), LinkError> {
         if conns.is_empty() {
@@ -297,6 +325,7 @@ impl Control {
     pub(super) async fn operate(&self, operation: Operation) -> Result<Outcome, String> {
         let done = match operation {
             Operation::SessionList => return Ok(Outcome::Sessions(self.sessions().list())),
+            Operation::Status => return Ok(self.status()),
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
             operation => {
                 operation::apply(&self.store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?
@@ -328,16 +357,16 @@ impl Control {
 }
 
 /// Until when a session may stay, if not for ever.
-struct Until(Option<Timestamp>);
+pub(super) struct Until(pub(super) Option<Timestamp>);
 
 /// Whether a principal may do all that a session does.
 fn covers(principal: &Principal, record: &SessionRecord) -> bool {
     principal.account() == &record.account
         && !narrows(&record.grants, principal.grants())
         && principal.services().and(record.services) == record.services
-        && (record.no_terminal || !principal.no_terminal())
         && !record.uploads.is_narrowed_by(principal.uploads())
         && !record.forwards.is_narrowed_by(principal.forwards())
+        && !record.programs.is_narrowed_by(principal.programs())
 }
 
 fn now() -> Timestamp {
@@ -359,5 +388,6 @@ async fn sleep_for(left: Option<Duration>) {
 }
 
 fn facts(known: Known, shown: Shown, as_of: AsOf) -> Facts {
+    let as_of = AsOf { change: known.change, ..as_of };
     Facts { account: known.account, user: known.user, grants: known.grants, shown, code_waived: false, as_of }
 }

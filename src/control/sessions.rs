@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::operation::Affected;
 use super::outcome::SessionView;
+use super::store::About;
 use crate::domain::{ConnId, Factor, Timestamp, UserName};
 use crate::wire::SessionRecord;
 
@@ -16,6 +17,8 @@ pub(super) struct Sessions {
     live: BTreeMap<ConnId, SessionRecord>,
     withdrawn: VecDeque<Affected>,
     withdrawals: u64,
+    /// Users whose passwords were changed of late by whatever node, and the number of the change.
+    passwords: VecDeque<(i64, UserName)>,
 }
 
 impl Affected {
@@ -85,6 +88,27 @@ impl Sessions {
         hit
     }
 
+    /// Something was changed by whatever node: the sessions that rest on older facts and may lose the ground by it.
+    pub(super) fn changed(&mut self, number: i64, about: &About) -> Vec<SessionRecord> {
+        if let About::Password(name) = about {
+            self.passwords.push_front((number, name.clone()));
+            self.passwords.truncate(MOST_REMEMBERED);
+        }
+        let is_older = |record: &&SessionRecord| record.as_of.change < number;
+        let is_about = |record: &&SessionRecord| match about {
+            About::User(name) | About::Password(name) => record.user == *name,
+            About::Account(name) => record.account == *name,
+            About::Anyone => true,
+        };
+        self.live.values().filter(is_older).filter(is_about).cloned().collect()
+    }
+
+    /// Whether a session rests on a password that is known to have been changed since.
+    pub(super) fn has_old_password(&self, record: &SessionRecord) -> bool {
+        let is_newer = |(number, name): &(i64, UserName)| *number > record.as_of.change && *name == record.user;
+        record.shown.contains(Factor::Password) && self.passwords.iter().any(is_newer)
+    }
+
     /// Whether something that was withdrawn since a count of them concerns a session; `None` when that is too long ago to
     /// say, or the facts have to be looked at.
     pub(super) fn lost_ground_since(&self, then: u64, record: &SessionRecord) -> Option<bool> {
@@ -146,9 +170,9 @@ mod tests {
             user: user.parse().expect("a name"),
             grants: Vec::new(),
             services: Services::NONE,
-            no_terminal: false,
             uploads: crate::domain::UploadPolicy::default(),
             forwards: crate::domain::ForwardPolicy::default(),
+            programs: crate::domain::ProgramPolicy::default(),
             peer: "127.0.0.1:1".parse().expect("an address"),
             shown: Factors::NONE.with(if key.is_some() { Factor::Key } else { Factor::Password }),
             key: None,
@@ -199,6 +223,24 @@ mod tests {
         assert!(sessions.withdraw(again).is_empty());
         assert_eq!(sessions.lost_ground_since(0, &record(2, "bob", None)), None);
         assert_eq!(sessions.lost_ground_since(0, &record(2, "eve", None)), Some(false));
+    }
+
+    #[test]
+    fn a_change_is_about_sessions_that_rest_on_older_facts() {
+        let mut sessions = Sessions::default();
+        for (conn, user, change) in [(1, "bob", 4), (2, "bob", 5), (3, "eve", 4)] {
+            let as_of = AsOf { change, ..AsOf::default() };
+            sessions.opened(SessionRecord { as_of, ..record(conn, user, None) });
+        }
+        let mut about = |about| sessions.changed(5, &about).iter().map(|r| r.conn.0).collect::<Vec<_>>();
+        assert_eq!(about(About::User("bob".parse().expect("a name"))), [1]);
+        assert_eq!(about(About::Password("eve".parse().expect("a name"))), [3]);
+        assert_eq!(about(About::Account("acme".parse().expect("a name"))), [1, 3]);
+        assert_eq!(about(About::Anyone), [1, 3]);
+        let with = |user, change| SessionRecord { as_of: AsOf { change, ..AsOf::default() }, ..record(9, user, None) };
+        let is_old =
+            [("eve", 4), ("eve", 5), ("bob", 4)].map(|(user, change)| sessions.has_old_password(&with(user, change)));
+        assert_eq!(is_old, [true, false, false]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountName, ForwardPolicy, Grant, HomePath, Logins, Scope, Services, Terms, UploadPolicy, UserName, View,
+    AccountName, ForwardPolicy, Grant, HomePath, LastLogin, Logins, ProgramPolicy, Scope, Services, Terms,
+    UploadPolicy, UserName, View,
 };
 
 macro_rules! id {
@@ -100,6 +101,10 @@ pub struct UserFacts {
     pub logins: Logins,
     /// Whether it has an authenticator.
     pub has_authenticator: bool,
+    /// How its programs are run.
+    pub programs: ProgramPolicy,
+    /// When it logged in before, if it has a shell.
+    pub last_login: Option<LastLogin>,
 }
 
 impl UserFacts {
@@ -160,13 +165,15 @@ pub struct Facts {
 }
 
 /// A moment in the history of the database as one run of control counts it: which run, and how many times it had
-/// withdrawn something. Two equal ones have nothing withdrawn between them.
+/// withdrawn something; and as all nodes count it. Two equal ones have nothing withdrawn between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsOf {
     /// Drawn at random when control starts.
     pub run: u64,
     /// Counted from 0.
     pub withdrawals: u64,
+    /// The number of the latest change to the database.
+    pub change: i64,
 }
 
 impl Facts {

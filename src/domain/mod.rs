@@ -5,6 +5,7 @@
 
 mod byte_count;
 mod claim;
+mod direct;
 mod factor;
 mod facts;
 mod forward;
@@ -14,14 +15,17 @@ mod layer;
 mod name;
 mod name_pattern;
 mod path;
+mod programs;
 mod scope;
 mod service;
 mod sources;
 mod upload;
+mod variables;
 mod view;
 
 pub use byte_count::{BadByteCount, ByteCount};
 pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
+pub use direct::{DIRECT, DirectCommand, NotDirect};
 pub use factor::{BadLogins, Factor, Factors, Logins};
 pub use facts::{AccountFacts, AccountId, AsOf, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
 pub use forward::{BadPermits, ForwardChange, ForwardPolicy, Network, Permits, UnknownNetwork};
@@ -31,12 +35,16 @@ pub use layer::{Layer, LayerReport, UnknownLayer};
 pub use name::{AccountName, BadName, UserName};
 pub use name_pattern::{BadPattern, NamePattern, NamePatterns};
 pub use path::{BadPath, HomePath, RelPath};
+pub use programs::{
+    BadProgram, ForcedCommand, LastLogin, ProgramChange, ProgramPolicy, Shell, Terminals, UnknownTerminals,
+};
 pub use scope::{BadScope, KeyChange, Scope, ScopePaths, Terms, TermsChange};
 pub use service::{Service, Services, UnknownService};
 pub use sources::{BadSource, Sources};
 pub use upload::{
     BadMode, DirectoryMode, FileMode, Setting, Umask, UnknownUploads, UploadChange, UploadPolicy, Uploads,
 };
+pub use variables::{BadVariablePattern, VariablePattern, is_harmless};
 pub use view::{Layout, Placed, UnknownView, Unplaced, View};
 
 /// Number of one connection on one node since its monitor started; it joins the log lines of all processes.

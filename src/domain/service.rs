@@ -110,7 +110,7 @@ impl Services {
 
     /// Whether programs run for who has these services.
     pub fn run_programs(self) -> bool {
-        [Service::Shell, Service::Exec].into_iter().any(|s| self.contains(s))
+        [Service::Shell, Service::Exec].into_iter().chain(super::DIRECT).any(|s| self.contains(s))
     }
 
     /// The services of the set.

@@ -166,6 +166,7 @@ pub enum Setting<T> {
 }
 
 impl<T> Setting<T> {
+    /// Makes the change.
     pub(super) fn apply(self, to: &mut Option<T>) {
         match self {
             Setting::Kept => {}

@@ -18,7 +18,7 @@ use super::{Error, system};
 use crate::cell::shell::Own;
 use crate::cell::{Fault, Plan};
 use crate::config::Ids;
-use crate::domain::{AccountName, ForwardPolicy, Services, UserName};
+use crate::domain::{AccountName, ForwardPolicy, ProgramPolicy, Services, UserName};
 use crate::telemetry::Causes;
 use crate::wire::{FromCell, FromZygote, Link, LinkError, ToSession, WorkerOrder};
 
@@ -36,6 +36,7 @@ pub(super) struct CellPlan {
     pub(super) plan: Plan,
     pub(super) services: Services,
     pub(super) forwards: ForwardPolicy,
+    pub(super) programs: ProgramPolicy,
 }
 
 impl CellPlan {
@@ -47,6 +48,7 @@ impl CellPlan {
             && self.plan.user_home() == other.plan.user_home()
             && (self.plan.home(), self.plan.owner()) == (other.plan.home(), other.plan.owner())
             && (self.services, &self.forwards) == (other.services, &other.forwards)
+            && (self.services, &self.programs) == (other.services, &other.programs)
     }
 }
 
@@ -190,6 +192,7 @@ impl Node<'_> {
             layout: plan.plan.layout().clone(),
             services: plan.services,
             forwards: plan.forwards.clone(),
+            programs: plan.programs.clone(),
         };
         let asked = self.cells.zygote.as_ref().map(|z| z.link.try_send(&birth, Some(theirs.as_fd())));
         if !matches!(asked, Some(Ok(()))) {
@@ -428,7 +431,7 @@ fn own(plan: &CellPlan) -> Own {
         group: plan.account.to_string(),
         ids,
         home,
-        shell: "/bin/bash".to_owned(),
+        shell: plan.programs.shell().to_owned(),
         hostname: "cell".to_owned(),
         network: plan.forwards.network,
         scratch: SCRATCH,

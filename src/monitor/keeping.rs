@@ -121,6 +121,7 @@ impl Node<'_> {
         match heard {
             FromControl::Ready => self.welcome_control(),
             FromControl::Answer { ticket, facts } => return self.answer(ticket, facts.map(|facts| *facts)),
+            FromControl::Notice(notice) => self.notice = notice,
             FromControl::Unable { ticket } => return self.unable(ticket),
             FromControl::End { conns, reason } => self.end_connections(&conns, reason),
         }
@@ -132,6 +133,7 @@ impl Node<'_> {
         if let Some(control) = &mut self.control {
             control.ready = true;
         }
+        self.notice = None;
         self.control_pause.forget();
         let live: Vec<ToControl> = self
             .sessions

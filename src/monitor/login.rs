@@ -20,8 +20,16 @@ use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
 
 /// Services that are served from a shell cell.
-const IN_A_CELL: [Service; 5] =
-    [Service::Shell, Service::Exec, Service::ForwardLocal, Service::ForwardRemote, Service::Agent];
+const IN_A_CELL: [Service; 8] = [
+    Service::Shell,
+    Service::Exec,
+    Service::Scp,
+    Service::Git,
+    Service::Rsync,
+    Service::ForwardLocal,
+    Service::ForwardRemote,
+    Service::Agent,
+];
 
 impl Node<'_> {
     /// A captured caller learns here which keys are some user's, which an honest client may ask as well.
@@ -231,11 +239,12 @@ impl Node<'_> {
             account: principal.account().clone(),
             owner: principal.owner(),
             services: principal.services(),
-            no_terminal: principal.no_terminal(),
             home: plan.home().clone(),
             layout: plan.layout().clone(),
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
+            programs: principal.programs().clone(),
+            last_login: principal.last_login(),
             cover,
         };
         self.go_live(slot, principal, &ToSession::Granted(Box::new(granted)))
@@ -262,9 +271,9 @@ impl Node<'_> {
             user: principal.user().clone(),
             grants: principal.grants().to_vec(),
             services: principal.services(),
-            no_terminal: principal.no_terminal(),
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
+            programs: principal.programs().clone(),
             peer: peer.address,
             shown: principal.shown(),
             key: principal.key_blob().cloned(),
@@ -299,6 +308,7 @@ impl Node<'_> {
             plan,
             services: principal.services(),
             forwards: principal.forwards().clone(),
+            programs: principal.programs().clone(),
         }))
     }
 
@@ -345,7 +355,7 @@ impl Node<'_> {
         match event {
             Event::SftpOpened => tracing::info!(conn, user, "sftp opened"),
             Event::SftpClosed { read, written } => tracing::info!(conn, user, read, written, "sftp closed"),
-            Event::Refused { what } => tracing::info!(conn, user, what = ?what, "refused"),
+            Event::Refused { what, why } => tracing::info!(conn, user, what = ?what, why = ?why, "refused"),
             Event::ProtocolError { what } => tracing::warn!(conn, user, what = ?what, "protocol error"),
             Event::Panicked { place } => tracing::error!(conn, user, place = ?place, "session failed"),
         }

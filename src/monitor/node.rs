@@ -17,7 +17,8 @@ use super::{Error, Roles, system};
 use crate::cell::Privilege;
 use crate::config::MonitorSettings;
 use crate::domain::ConnId;
-use crate::wire::{EndReason, FromSession, Link, LinkError, ToControl, ToSession, ToZygote};
+use crate::telemetry::Causes;
+use crate::wire::{EndReason, FromSession, Link, LinkError, Notice, ToControl, ToSession, ToZygote};
 
 /// How often deadlines are looked at while there are any.
 const TICK: Duration = Duration::from_millis(100);
@@ -55,6 +56,8 @@ pub(super) struct Node<'a> {
     pub(super) signals: SignalFd,
     pub(super) control: Option<Child<ToControl>>,
     pub(super) control_pause: Pause,
+    /// What control wants clients to be told.
+    pub(super) notice: Option<Notice>,
     pub(super) zygote: Option<Child<()>>,
     pub(super) zygote_pause: Pause,
     pub(super) arrivals: VecDeque<Arrival>,
@@ -92,6 +95,7 @@ impl<'a> Node<'a> {
             signals: super::stopping::take_signals()?,
             control: None,
             control_pause: Pause::default(),
+            notice: None,
             zygote: None,
             zygote_pause: Pause::default(),
             arrivals: VecDeque::new(),
@@ -252,7 +256,7 @@ impl<'a> Node<'a> {
 
     fn employ(&mut self, slot: u32, arrival: Arrival) {
         let Some(session) = self.sessions.get(slot) else { return };
-        let serve = ToSession::Serve { conn: arrival.peer.conn, peer: arrival.peer.address };
+        let serve = ToSession::Serve { conn: arrival.peer.conn, peer: arrival.peer.address, notice: self.notice };
         match session.link.try_send(&serve, Some(arrival.socket.as_fd())) {
             Ok(()) => {
                 session.phase = Phase::Login { peer: arrival.peer, waits: super::sessions::Waits::Nothing };
@@ -447,5 +451,12 @@ impl<'a> Node<'a> {
             tracing::info!(conn = %record.conn, user = %record.user, ?reason, "session is being ended");
         }
         self.retire(slot, Instant::now() + FAREWELL);
+        if reason != EndReason::Shutdown {
+            // The session may say goodbye; what it ran may not.
+            let generation = self.sessions.generation(slot);
+            if let Err(error) = self.leave_cells((slot, generation)) {
+                tracing::error!(error = %Causes(&error), "a cell could not be ended");
+            }
+        }
     }
 }

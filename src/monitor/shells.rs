@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Error, system};
 use crate::cell::Privilege;
 use crate::cell::shell::{Limits, Own, ShellZygote};
-use crate::domain::{ForwardPolicy, Layout, Services};
+use crate::domain::{ForcedCommand, ForwardPolicy, Layout, ProgramPolicy, Services};
 use crate::sys::{self, Forked};
 use crate::telemetry::Causes;
 use crate::wire::{FromCell, FromZygote, Link, LinkError, WorkerOrder};
@@ -42,6 +42,8 @@ pub(super) struct Birth {
     pub(super) services: Services,
     /// What its worker may forward.
     pub(super) forwards: ForwardPolicy,
+    /// How its worker starts programs.
+    pub(super) programs: ProgramPolicy,
 }
 
 /// Prepares the template, then forks cells until the monitor is gone.
@@ -104,7 +106,7 @@ fn live(zygote: &ShellZygote, birth: &Birth, channel: OwnedFd) -> ! {
 }
 
 fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link) -> Result<(), String> {
-    let Birth { own, layout, services, forwards, .. } = birth;
+    let Birth { own, layout, services, forwards, programs, .. } = birth;
     let namespace = zygote.enter(own).map_err(|e| Causes(&e).to_string())?;
     link.send(&FromCell::Built, Some(namespace.as_fd())).map_err(|e| e.to_string())?;
     drop(namespace);
@@ -114,6 +116,7 @@ fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link) -> Result<(), Strin
     }
     let text = |text: &str| CString::new(text).map_err(|_| "a name with a NUL".to_owned());
     let ForwardPolicy { network, permit_open, permit_listen } = forwards;
+    let forced = programs.forced_command.as_ref().map(ForcedCommand::to_string).unwrap_or_default();
     let facts = [
         text(&own.user)?,
         text(&own.home)?,
@@ -123,6 +126,8 @@ fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link) -> Result<(), Strin
         text(network.as_str())?,
         text(&permit_open.to_string())?,
         text(&permit_listen.to_string())?,
+        text(programs.terminals.as_str())?,
+        text(&forced)?,
     ];
     let arguments: Vec<&CStr> = std::iter::once(WORKER).chain(facts.iter().map(CString::as_c_str)).collect();
     let channel = link.as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;

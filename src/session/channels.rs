@@ -76,6 +76,20 @@ impl Channels {
         }
     }
 
+    /// Whether more input waits for this program than should.
+    pub(super) fn is_full(&self, id: u32) -> bool {
+        matches!(self.open.get(&id), Some(Channel::Program(program)) if program.input.is_full())
+    }
+
+    /// The most input that waits for a program.
+    pub(super) fn most_input(&self) -> usize {
+        let waiting = |channel: &Channel| match channel {
+            Channel::Program(program) => program.input.waiting(),
+            _ => 0,
+        };
+        self.open.values().map(waiting).max().unwrap_or(0)
+    }
+
     /// Whether more input waits for some program than should.
     pub(super) fn is_any_full(&self) -> bool {
         self.open.values().any(|channel| matches!(channel, Channel::Program(program) if program.input.is_full()))
@@ -92,12 +106,7 @@ impl Channels {
 
 /// The sentence for a request that a user's services do not cover.
 pub(super) fn refusal(asked: &str, services: Services) -> String {
-    let open = services
-        .iter()
-        .filter(|s| !matches!(s, Service::Scp | Service::Git | Service::Rsync))
-        .map(Service::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let open = services.iter().map(Service::as_str).collect::<Vec<_>>().join(", ");
     if open.is_empty() {
         format!(
             "{asked} is not open to this login, nor is anything else this server can serve yet; ask the account's owner"

@@ -230,9 +230,19 @@ impl Forwards {
 
     /// Whether more input waits than should.
     pub(super) fn is_full(&self) -> bool {
-        let open = lock(&self.open);
-        let waiting: usize = open.values().map(|forward| forward.input.waiting()).sum();
-        waiting > MUCH_INPUT || open.values().any(|forward| forward.input.is_full())
+        self.input() > MUCH_INPUT || lock(&self.open).values().any(|forward| forward.input.is_full())
+    }
+
+    /// The input that waits for all that are open.
+    pub(super) fn input(&self) -> usize {
+        lock(&self.open).values().map(|forward| forward.input.waiting()).sum()
+    }
+
+    /// Whether more waits for this one than should, or anything while there is too much of all together.
+    pub(super) fn is_full_at(&self, id: u32) -> bool {
+        let waiting = lock(&self.open).get(&id).map_or(0, |forward| forward.input.waiting());
+        let share = if self.input() > MUCH_INPUT { 0 } else { MUCH_INPUT };
+        waiting > share || lock(&self.open).get(&id).is_some_and(|forward| forward.input.is_full())
     }
 }
 

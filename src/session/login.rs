@@ -12,7 +12,7 @@ use super::programs::Worker;
 use super::{Confine, Error};
 use crate::domain::{Claim, ClaimedName, Factors, KeyBlob, Proof, Secret};
 use crate::files::{self, Root};
-use crate::wire::{Event, FromSession, Granted, LinkError, ToSession};
+use crate::wire::{Event, FromSession, Granted, LinkError, Notice, ToSession};
 
 /// Keys that a client may offer without proof. Agents hold a dozen at most; OpenSSH's client stops long before.
 const MOST_PROBES: u32 = 64;
@@ -44,6 +44,7 @@ pub(super) struct Client {
     view: PathBuf,
     umask: u32,
     confine: Confine,
+    notice: Option<Notice>,
     probes: u32,
     /// For whom something was right, and what is left to be shown.
     left: Option<(ClaimedName, Factors)>,
@@ -60,6 +61,7 @@ impl Client {
             view,
             umask,
             confine,
+            notice: None,
             probes: 0,
             left: None,
             access: None,
@@ -67,6 +69,16 @@ impl Client {
             worker: None,
             activity: Activity::default(),
         }
+    }
+
+    /// The same, with something to be told before logging in.
+    pub(super) fn telling(self, notice: Option<Notice>) -> Client {
+        Client { notice, ..self }
+    }
+
+    /// What the client is to read before it logs in.
+    pub(super) fn notice(&self) -> Option<Notice> {
+        self.notice
     }
 
     /// Whether a signature with an offered key would be looked at. Nothing is remembered of it.
@@ -172,6 +184,11 @@ impl Client {
     /// Permission bits that new files never get.
     pub(super) fn umask(&self) -> u32 {
         self.umask
+    }
+
+    /// The way to the log and the audit trail, for tasks of their own.
+    pub(super) fn auditor(&self) -> MonitorLink {
+        self.monitor.clone()
     }
 
     /// Tells the monitor, for the log and the audit trail.

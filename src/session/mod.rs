@@ -6,13 +6,16 @@
 //!
 //! The process is born without a file, a capability or a network; see [`crate::cell`]. It ends with its connection.
 
+mod asked;
 mod channels;
 mod forwards;
+mod greeting;
 mod host_keys;
 mod login;
 mod monitor_link;
 mod programs;
 mod sftp_channel;
+mod surroundings;
 mod transport;
 
 use std::os::fd::OwnedFd;
@@ -22,7 +25,7 @@ use std::time::Duration;
 use crate::cell;
 use crate::config::SessionSettings;
 use crate::domain::Mode;
-use crate::wire::{Event, FromSession, Link, LinkError, ToSession};
+use crate::wire::{Event, FromSession, Link, LinkError, Notice, ToSession};
 
 pub use host_keys::HostKeyError;
 use monitor_link::MonitorLink;
@@ -95,18 +98,18 @@ impl Prepared {
         // Whatever random numbers the zygote or its parents ever drew: this process draws others than its siblings.
         rand::rng().reseed().map_err(|e| Error::Random(e.to_string()))?;
         link.send(&FromSession::Ready, None)?;
-        let Some((socket, link)) = await_connection(link)? else { return Ok(()) };
+        let Some((socket, link, notice)) = await_connection(link)? else { return Ok(()) };
         // One thread: the pool of unborn sessions costs a fork each, and no lock is ever shared.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-        let served = runtime.block_on(self.serve_connection(socket, link));
+        let served = runtime.block_on(self.serve_connection(socket, link, notice));
         runtime.shutdown_background();
         served
     }
 
-    async fn serve_connection(&self, socket: OwnedFd, link: Link) -> Result<(), Error> {
+    async fn serve_connection(&self, socket: OwnedFd, link: Link, notice: Option<Notice>) -> Result<(), Error> {
         let monitor = MonitorLink::new(link).map_err(Error::Runtime)?;
         report_panics(&monitor);
-        let client = login::Client::new(monitor.clone(), self.view.clone(), self.umask, self.confine);
+        let client = login::Client::new(monitor.clone(), self.view.clone(), self.umask, self.confine).telling(notice);
         let activity = client.activity();
         let mut running = self.transport.begin(socket, client).await?;
         loop {
@@ -123,10 +126,10 @@ impl Prepared {
 }
 
 /// A spare session waits here, with one descriptor and nobody's data.
-fn await_connection(link: Link) -> Result<Option<(OwnedFd, Link)>, Error> {
+fn await_connection(link: Link) -> Result<Option<(OwnedFd, Link, Option<Notice>)>, Error> {
     match link.recv::<ToSession>() {
         Ok(received) => match (received.message, received.fd) {
-            (ToSession::Serve { .. }, Some(socket)) => Ok(Some((socket, link))),
+            (ToSession::Serve { notice, .. }, Some(socket)) => Ok(Some((socket, link, notice))),
             (ToSession::End(_), None) => Ok(None),
             _ => Err(LinkError::Malformed.into()),
         },

@@ -17,7 +17,10 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::forwards::{Accepted, Answer, Answers, Made};
-use crate::wire::{AsyncLink, Ended, Forward, FromWorker, Link, LinkError, Place, Refusal, Start, Target, ToWorker};
+use super::monitor_link::MonitorLink;
+use crate::wire::{
+    AsyncLink, Ended, Event, Forward, FromWorker, Link, LinkError, NotStarted, Place, Refusal, Start, Target, ToWorker,
+};
 
 /// Most bytes of one read from a program.
 const MOST_AT_ONCE: usize = 32 * 1024;
@@ -59,7 +62,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     next: u32,
-    starting: HashMap<u32, oneshot::Sender<Result<Vec<OwnedFd>, String>>>,
+    starting: HashMap<u32, oneshot::Sender<Result<Vec<OwnedFd>, NotStarted>>>,
     running: HashMap<u32, oneshot::Sender<Ended>>,
     forwards: Answers,
     is_gone: bool,
@@ -68,7 +71,7 @@ struct State {
 /// A program that was asked for.
 pub(super) struct Asked {
     number: u32,
-    started: oneshot::Receiver<Result<Vec<OwnedFd>, String>>,
+    started: oneshot::Receiver<Result<Vec<OwnedFd>, NotStarted>>,
     ended: oneshot::Receiver<Ended>,
 }
 
@@ -95,7 +98,7 @@ impl Worker {
                     let fds = received.fd.into_iter().chain(received.more).collect();
                     answer(state.starting.remove(&number), Ok(fds));
                 }
-                FromWorker::Failed { number, sentence } => answer(state.starting.remove(&number), Err(sentence)),
+                FromWorker::Failed { number, why } => answer(state.starting.remove(&number), Err(why)),
                 FromWorker::Forward { number, what } => state.forwards.heard(number, what, received.fd),
                 FromWorker::Ended { number, how } => answer(state.running.remove(&number), how),
             }
@@ -354,6 +357,8 @@ pub(super) struct Program {
     pub(super) worker: Worker,
     pub(super) input: Arc<Input>,
     pub(super) window: Arc<Window>,
+    /// Whether its client may send it signals.
+    pub(super) takes_signals: bool,
     /// Whether it has ended and its channel was closed from our side.
     pub(super) is_done: Arc<AtomicBool>,
 }
@@ -366,23 +371,29 @@ impl Program {
 }
 
 /// Connects a program with its channel, until both are done.
-pub(super) async fn relay(asked: Asked, program: Program, has_terminal: bool, sink: impl Sink) {
+pub(super) async fn relay(asked: Asked, program: Program, has_terminal: bool, sink: impl Sink, auditor: MonitorLink) {
     let how = match asked.started.await {
         Ok(Ok(descriptors)) => match Streams::of(descriptors, has_terminal) {
             Ok(streams) => run(streams, asked.ended, &program, has_terminal, &sink).await,
-            Err(error) => complain(&sink, &format!("the program's streams are of no use: {error}")).await,
+            Err(error) => complain(&sink, &format!("the program's streams are of no use: {error}"), NO_PROGRAM).await,
         },
-        Ok(Err(sentence)) => complain(&sink, &sentence).await,
-        Err(_) => complain(&sink, "your programs were ended").await,
+        Ok(Err(NotStarted { sentence, status })) => {
+            auditor.report(Event::Refused { what: "a program".to_owned(), why: sentence.clone() }).await;
+            complain(&sink, &sentence, status).await
+        }
+        Err(_) => complain(&sink, "your programs were ended", NO_PROGRAM).await,
     };
     program.input.discard();
     sink.finish(how).await;
     program.is_done.store(true, Ordering::Relaxed);
 }
 
-async fn complain(sink: &impl Sink, sentence: &str) -> Ended {
+/// The exit status where there was no program to have one.
+const NO_PROGRAM: u8 = 255;
+
+async fn complain(sink: &impl Sink, sentence: &str, status: u8) -> Ended {
     sink.send(Bytes::from(format!("{sentence}\r\n")), true).await;
-    Ended::Exit(255)
+    Ended::Exit(status)
 }
 
 struct Streams {

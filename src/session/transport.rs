@@ -24,6 +24,7 @@ use connection::Connection;
 use prompt::Prompt;
 
 use super::login::Client;
+use super::surroundings::Customs;
 use super::{Error, FAREWELL};
 use crate::config::SessionSettings;
 
@@ -69,6 +70,7 @@ const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HM
 #[derive(Debug)]
 pub(super) struct Transport {
     config: Arc<server::Config>,
+    customs: Customs,
 }
 
 impl Transport {
@@ -101,7 +103,8 @@ impl Transport {
             nodelay: true,
             ..server::Config::default()
         };
-        Transport { config: Arc::new(config) }
+        let customs = Customs::new(settings.motd.as_deref(), &settings.accept_env);
+        Transport { config: Arc::new(config), customs }
     }
 
     /// Shakes hands with itself once, so that what the cryptography works out at its first use (which instructions the
@@ -124,9 +127,12 @@ impl Transport {
         let stream = std::net::TcpStream::from(socket);
         stream.set_nonblocking(true).map_err(Error::Runtime)?;
         stream.set_nodelay(true).map_err(Error::Runtime)?;
+        // One that is gone already is found out soon.
+        let ends = stream.peer_addr().ok().zip(stream.local_addr().ok());
         let stream = TcpStream::from_std(stream).map_err(Error::Runtime)?;
         let stream = Buffered::new(Prompt::new(stream));
-        let running = server::run_stream(self.config.clone(), stream, Connection::new(client)).await?;
+        let connection = Connection::new(client, self.customs.of_connection(ends));
+        let running = server::run_stream(self.config.clone(), stream, connection).await?;
         Ok(Running { running })
     }
 }

@@ -265,13 +265,7 @@ impl Engine {
 
     /// As [`Engine::path`], where an empty path is the start directory.
     pub(super) fn in_start<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
-        if path.starts_with(b"/") || self.settings.start == b"/" {
-            return Cow::Borrowed(path);
-        }
-        let mut whole = self.settings.start.clone();
-        whole.push(b'/');
-        whole.extend_from_slice(path);
-        Cow::Owned(whole)
+        if path.starts_with(b"/") { Cow::Borrowed(path) } else { beneath(&self.settings.start, path) }
     }
 
     fn serve(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
@@ -345,6 +339,14 @@ impl Engine {
             codes::EXTENDED => self.extended(id, reader, out),
             _ => Err(Failure::Unknown),
         }
+    }
+}
+
+/// A relative path beneath a directory. The root of the view is the beginning of every path anyway.
+pub(super) fn beneath<'p>(directory: &[u8], path: &'p [u8]) -> Cow<'p, [u8]> {
+    match directory {
+        b"/" => Cow::Borrowed(path),
+        directory => Cow::Owned([directory, b"/", path].concat()),
     }
 }
 

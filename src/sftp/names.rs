@@ -1,10 +1,8 @@
 //! REMOVE, RENAME, READLINK, SYMLINK, REALPATH (sections 6.5, 6.10 and 6.11) and OpenSSH's relatives of them.
 
-use std::borrow::Cow;
-
 use super::answer::{self, put_string, put_u32};
 use super::codes;
-use super::engine::{Engine, LinkOrder, Served};
+use super::engine::{Engine, LinkOrder, Served, beneath};
 use super::failure::Failure;
 use super::reader::Reader;
 
@@ -68,10 +66,7 @@ impl Engine {
         let path = reader.string()?;
         let path = match path.strip_prefix(b"~") {
             None => self.in_start(path),
-            Some(rest) => {
-                let below = self.after_tilde(rest).ok_or(Failure::OtherHome)?;
-                Cow::Owned([&self.settings.home, &b"/"[..], below].concat())
-            }
+            Some(rest) => beneath(&self.settings.home, self.after_tilde(rest).ok_or(Failure::OtherHome)?),
         };
         let real = self.root.real_path(&path)?;
         answer_name(id, &real, out);

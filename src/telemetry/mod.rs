@@ -20,10 +20,10 @@ pub enum Format {
 /// Chooses what is logged, in the manner of `RUST_LOG`. `ENCLOS_LOG` is taken: it is the setting `log`, the format.
 const FILTER: &str = "ENCLOS_LOG_FILTER";
 
-/// Starts logging to standard error; by default everything an operator should know, otherwise what [`FILTER`] names.
+/// Starts logging to standard error; by default everything an operator should know (but not how the database library gets along), otherwise what [`FILTER`] names.
 /// Called once, before anything is forked.
 pub fn start(format: Format) {
-    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match format {
         Format::Json => lines.json().init(),

@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AccountName, AsOf, Claim, ClaimedName, ConnId, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, Layout,
-    Services, Timestamp, UploadPolicy, UserName,
+    AccountName, AsOf, Claim, ClaimedName, ConnId, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, LastLogin,
+    Layout, ProgramPolicy, Services, Timestamp, UploadPolicy, UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -42,6 +42,8 @@ pub enum Event {
     Refused {
         /// What was asked for, as a fixed phrase of ours.
         what: String,
+        /// Why not: what the client was told.
+        why: String,
     },
     /// The peer broke a protocol rule and was disconnected.
     ProtocolError {
@@ -71,6 +73,8 @@ pub enum ToSession {
         conn: ConnId,
         /// The client's address.
         peer: SocketAddr,
+        /// What the client is to be told before it logs in.
+        notice: Option<Notice>,
     },
     /// Answer to `Probe`.
     Probed {
@@ -113,8 +117,6 @@ pub struct Granted {
     pub owner: (u32, u32),
     /// What the client may open.
     pub services: Services,
-    /// Whether its programs get no terminal.
-    pub no_terminal: bool,
     /// The account's home; links that lead to a path in it are followed to where that path is seen.
     pub home: HomePath,
     /// What is attached beneath `/view`. The rights are enforced by the mounts; the session repeats them in Landlock and
@@ -124,8 +126,28 @@ pub struct Granted {
     pub uploads: UploadPolicy,
     /// What the client may forward, and in which network; the worker holds to it too.
     pub forwards: ForwardPolicy,
+    /// How the client's programs are run.
+    pub programs: ProgramPolicy,
+    /// When the user logged in before.
+    pub last_login: Option<LastLogin>,
     /// Number of the filesystem whose files cover what is hidden.
     pub cover: Option<u64>,
+}
+
+/// What every client is told before it logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// The database has been away for so long that nobody is let in.
+    NoLookups,
+}
+
+impl Notice {
+    /// The sentence that the client reads in `SSH_MSG_USERAUTH_BANNER`.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Notice::NoLookups => "the server cannot look up its users at the moment; try again later",
+        }
+    }
 }
 
 /// Why the monitor ends a session.
@@ -237,12 +259,12 @@ pub struct SessionRecord {
     pub grants: Vec<Grant>,
     /// What may be opened.
     pub services: Services,
-    /// Whether programs get no terminal.
-    pub no_terminal: bool,
     /// How what it uploads is written.
     pub uploads: UploadPolicy,
     /// What it may forward, and in which network.
     pub forwards: ForwardPolicy,
+    /// How its programs are run.
+    pub programs: ProgramPolicy,
     /// The client's address.
     pub peer: SocketAddr,
     /// All that was shown.
@@ -280,6 +302,8 @@ pub enum FromControl {
         /// Number of the question.
         ticket: u64,
     },
+    /// Tell clients this, or nothing, from now on.
+    Notice(Option<Notice>),
     /// End these sessions.
     End {
         /// Which.

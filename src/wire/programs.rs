@@ -61,6 +61,22 @@ pub enum Program {
     Shell,
     /// A command line for the shell, unmodified; bytes, not text.
     Command(Vec<u8>),
+    /// A command line of one of the services that are programs of their own, which no shell sees.
+    Direct(Vec<u8>),
+    /// The user's forced command.
+    Forced {
+        /// What was asked for; nothing where a shell was.
+        original: Option<Vec<u8>>,
+    },
+}
+
+/// Why a program was not started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotStarted {
+    /// What is wrong and what to do, for the client.
+    pub sentence: String,
+    /// The exit status that the client gets.
+    pub status: u8,
 }
 
 /// Starts one program.
@@ -72,6 +88,8 @@ pub struct Start {
     pub terminal: Option<Terminal>,
     /// Variables on top of what every program gets.
     pub environment: Vec<(String, String)>,
+    /// What a login shell's terminal shows first, unless the user wants none of it (`.hushlogin`).
+    pub greeting: Option<String>,
 }
 
 /// From a session to the worker. `number` is the session's own for the program.
@@ -134,12 +152,12 @@ pub enum FromWorker {
         /// As asked.
         number: u32,
     },
-    /// It does not run; the sentence is for the client's standard error.
+    /// It does not run.
     Failed {
         /// As asked.
         number: u32,
-        /// Why, and what to do.
-        sentence: String,
+        /// Why.
+        why: NotStarted,
     },
     /// What becomes of a forward.
     Forward {

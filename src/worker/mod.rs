@@ -10,6 +10,7 @@ mod environment;
 mod forwards;
 mod listen;
 mod modes;
+mod permission;
 mod start;
 
 use std::collections::HashMap;
@@ -26,8 +27,7 @@ pub use environment::User;
 use forwards::{Forwards, Listening};
 use start::Started;
 
-use crate::domain::Service;
-use crate::wire::{Ended, FromCell, FromWorker, Link, LinkError, Size, Start, ToWorker, WorkerOrder};
+use crate::wire::{Ended, FromCell, FromWorker, Link, LinkError, NotStarted, Size, Start, ToWorker, WorkerOrder};
 
 /// Sessions that one principal may have in a cell; the monitor limits them earlier.
 const MOST_SESSIONS: usize = 256;
@@ -195,12 +195,10 @@ impl Worker {
 
     fn start(&mut self, session: u64, number: u32, start: &Start) {
         let running = self.programs.values().filter(|r| r.session == session).count();
-        let runs_programs = [Service::Shell, Service::Exec].iter().any(|s| self.user.services.contains(*s));
         let started = match running {
-            // The session says so first; this is for one that was captured.
-            _ if !runs_programs => Err("running programs is not open to this login".to_owned()),
             count if count >= MOST_PROGRAMS => {
-                Err("too many programs of this connection run at the same time: end one first".to_owned())
+                let sentence = "too many programs of this connection run at the same time: end one first".to_owned();
+                Err(NotStarted { sentence, status: 255 })
             }
             _ => start::start(&self.user, start, self.forwards.agent(session)),
         };
@@ -213,7 +211,7 @@ impl Worker {
                     self.forget(session);
                 }
             }
-            Err(sentence) => self.tell(session, &FromWorker::Failed { number, sentence }),
+            Err(why) => self.tell(session, &FromWorker::Failed { number, why }),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Starting one program: its streams or terminal, its place, and what is run.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
@@ -8,13 +8,14 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 
-use super::environment::User;
+use super::environment::{More, User};
 use super::modes;
+use super::permission::{self, Startable};
 use crate::sys;
-use crate::wire::{Program, Start, Terminal};
+use crate::wire::{NotStarted, Start, Terminal};
 
-/// What a program that could not be executed ends with, as shells have it.
-const NOT_EXECUTED: u8 = 127;
+/// What a program that could not be executed ends with, as with OpenSSH.
+const NOT_EXECUTED: u8 = 1;
 
 /// A program that runs.
 pub(super) struct Started {
@@ -30,49 +31,53 @@ struct Streams {
     own: [OwnedFd; 3],
     theirs: Vec<OwnedFd>,
     terminal: Option<OwnedFd>,
+    /// The terminal's path.
+    name: Option<CString>,
 }
 
-/// Starts a program, which finds the client's agent at a socket. The error is a sentence for the client.
-pub(super) fn start(user: &User, start: &Start, agent: Option<&str>) -> Result<Started, String> {
-    let failed = |what: &'static str| move |errno: Errno| format!("{what}: {errno}; try again later");
+/// Starts a program, which finds the client's agent at a socket. The error is for the client.
+pub(super) fn start(user: &User, start: &Start, agent: Option<&str>) -> Result<Started, NotStarted> {
+    let failed = |what: &'static str| {
+        move |errno: Errno| NotStarted { sentence: format!("{what}: {errno}; try again later"), status: 255 }
+    };
+    let startable = permission::look_at(user, start)?;
     let streams = match &start.terminal {
         Some(terminal) => on_terminal(terminal).map_err(failed("a terminal could not be made"))?,
         None => on_pipes().map_err(failed("pipes could not be made"))?,
     };
     let kind = start.terminal.as_ref().map(|t| t.kind.as_str());
-    let (arguments, environment) =
-        (arguments(user, &start.program)?, user.environment(kind, agent, &start.environment));
-    let shell = CString::new(user.shell.as_str()).map_err(|_| "the login shell has no valid path".to_owned())?;
+    let environment = user.environment(More {
+        terminal: kind.zip(streams.name.as_deref()),
+        agent,
+        original: startable.original.as_deref(),
+        asked: &start.environment,
+        variables: startable.variables,
+    });
     match sys::fork_child()
         .map_err(failed("the program could not be started, the limit of processes may be reached"))?
     {
         None => {
-            let errno = become_program(user, &streams, start.terminal.is_some(), &shell, &arguments, &environment);
-            complain(&streams, &user.shell, errno);
+            let errno = become_program(user, &streams, start, &startable, &environment);
+            complain(&streams, &permission::shown(&startable.file), errno);
             sys::exit_now(NOT_EXECUTED)
         }
         Some(pid) => {
             let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-            let pid = pid.ok_or_else(|| "the program could not be started".to_owned())?;
+            let pid = pid.ok_or_else(|| failed("the program could not be started")(Errno::SRCH))?;
             Ok(Started { pid, descriptors: streams.theirs, terminal: streams.terminal })
         }
     }
 }
 
-/// A login shell has a `-` before its name; a command is handed to the shell as it came.
-fn arguments(user: &User, program: &Program) -> Result<Vec<CString>, String> {
-    let name = user.shell.rsplit('/').next().unwrap_or_default();
-    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| "the command contains a NUL".to_owned());
-    Ok(match program {
-        Program::Shell => vec![text(format!("-{name}").into_bytes())?],
-        Program::Command(command) => vec![text(name.into())?, c"-c".to_owned(), text(command.clone())?],
-    })
-}
-
 fn on_pipes() -> Result<Streams, Errno> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
     let ((input, to_input), (from_output, output), (from_errors, errors)) = (pipe()?, pipe()?, pipe()?);
-    Ok(Streams { own: [input, output, errors], theirs: vec![to_input, from_output, from_errors], terminal: None })
+    Ok(Streams {
+        own: [input, output, errors],
+        theirs: vec![to_input, from_output, from_errors],
+        terminal: None,
+        name: None,
+    })
 }
 
 fn on_terminal(wanted: &Terminal) -> Result<Streams, Errno> {
@@ -84,21 +89,21 @@ fn on_terminal(wanted: &Terminal) -> Result<Streams, Errno> {
     modes::resize(&terminal, wanted.size)?;
     let copy = || rustix::io::fcntl_dupfd_cloexec(&terminal, 0);
     let own = [copy()?, copy()?, copy()?];
-    Ok(Streams { own, theirs: vec![other], terminal: Some(terminal) })
+    let name = rustix::pty::ptsname(&other, Vec::new())?;
+    Ok(Streams { own, theirs: vec![other], terminal: Some(terminal), name: Some(name) })
 }
 
 /// In the child. Comes back only when something failed.
 fn become_program(
     user: &User,
     streams: &Streams,
-    has_terminal: bool,
-    shell: &CStr,
-    arguments: &[CString],
+    start: &Start,
+    startable: &Startable,
     environment: &[CString],
 ) -> Errno {
     let prepared = (|| {
         rustix::process::setsid()?;
-        if has_terminal {
+        if streams.terminal.is_some() {
             rustix::process::ioctl_tiocsctty(&streams.own[0])?;
         }
         for (stream, number) in streams.own.iter().zip(0..) {
@@ -106,20 +111,32 @@ fn become_program(
             std::mem::forget(sys::place_at(stream, number)?);
         }
         sys::restore_signals()?;
+        if let (Some(greeting), Some(_)) = (&start.greeting, &start.terminal) {
+            greet(user, streams, greeting);
+        }
         // A home that cannot be entered is no reason to turn somebody away.
         rustix::process::chdir(user.start.as_str()).or_else(|_| rustix::process::chdir("/"))
     })();
     match prepared {
         Err(errno) => errno,
         Ok(()) => {
-            let Err(errno) = nix::unistd::execve(shell, arguments, environment);
+            let Err(errno) = nix::unistd::execve(&startable.file, &startable.arguments, environment);
             Errno::from_raw_os_error(errno as i32)
         }
     }
 }
 
-fn complain(streams: &Streams, shell: &str, errno: Errno) {
-    let said = format!("{shell} cannot be run here ({errno}); ask the server's operator\r\n");
+/// Says hello on a new terminal, unless the user has asked for quiet.
+fn greet(user: &User, streams: &Streams, greeting: &str) {
+    let is_hushed = rustix::fs::access(format!("{}/.hushlogin", user.home), rustix::fs::Access::EXISTS).is_ok();
+    if !is_hushed {
+        // A terminal that is gone already is no reason not to go on.
+        rustix::io::write(&streams.own[1], greeting.as_bytes()).unwrap_or_default();
+    }
+}
+
+fn complain(streams: &Streams, program: &str, errno: Errno) {
+    let said = format!("{program} cannot be run here ({errno}); ask the server's operator\r\n");
     // There is nobody else to tell if this fails too.
     rustix::io::write(&streams.own[2], said.as_bytes()).unwrap_or_default();
 }

@@ -16,6 +16,7 @@ mod faults;
 mod first_run;
 mod forwards;
 mod login;
+mod nodes;
 mod programs;
 mod transfer;
 mod uploads;

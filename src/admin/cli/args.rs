@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::forward_options::ForwardOptions;
+use super::program_options::ProgramOptions;
 use super::terms_options::{KeyOptions, TermsOptions};
 use super::upload_options::UploadOptions;
 use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, UserName, View};
@@ -39,12 +40,14 @@ pub(super) enum Command {
     CheckConfig,
     /// Build a cell on this host and say which of its layers hold
     Doctor,
+    /// Say whether a node runs here and whether its database answers
+    Status,
     /// Accounts: a name, the owner of the files, and the tree they lie in
     #[command(subcommand)]
     Account(Account),
     /// Users of an account
     #[command(subcommand)]
-    User(User),
+    User(Box<User>),
     /// Directories that a user may reach
     #[command(subcommand)]
     Grant(Grant),
@@ -120,24 +123,29 @@ pub(super) enum User {
         /// What it may open: sftp, scp, exec, shell, git, rsync, forward-local, forward-remote, agent
         #[arg(long, value_delimiter = ',', default_value = "sftp")]
         service: Vec<Service>,
-        /// How it sees its grants: host (the paths of the host) or rooted (/ is the grant) [default: host for those with
-        /// shell or exec, else rooted]
+        /// How it sees its grants: host (the paths of the host) or rooted (/ is the grant) [default: host for those who
+        /// run programs (shell, exec, scp, git, rsync), else rooted]
         #[arg(long)]
         view: Option<View>,
         #[command(flatten)]
         uploads: UploadOptions,
         #[command(flatten)]
         forwards: ForwardOptions,
+        #[command(flatten)]
+        programs: ProgramOptions,
     },
     /// Change settings of a user
     ///
-    /// What is not named stays. Sessions see it from the next login on, but for what is taken away (names, sizes, places,
-    /// networks, time and addresses): that ends the sessions it concerns.
+    /// What is not named stays. Sessions see it from the next login on, but for what is taken away (names, sizes, services,
+    /// places, networks, terminals, time and addresses; another shell or forced command): that ends the sessions it concerns.
     Set {
         name: UserName,
         /// How it sees its grants from the next login on: host, rooted, or default (as its services suggest)
         #[arg(long, value_name = "VIEW")]
         view: Option<ViewSetting>,
+        /// What it may open, in place of what it could before
+        #[arg(long, value_delimiter = ',')]
+        service: Vec<Service>,
         #[command(flatten)]
         uploads: UploadOptions,
         #[command(flatten)]
@@ -148,6 +156,8 @@ pub(super) enum User {
         /// way in, which replaces all earlier ones; none for a key or a password, with a code if it has an authenticator
         #[arg(long, value_name = "WAY")]
         login: Vec<String>,
+        #[command(flatten)]
+        programs: ProgramOptions,
     },
     /// List users
     List {

@@ -6,6 +6,7 @@ mod credentials;
 mod forward_options;
 mod grants;
 mod host_keys;
+mod program_options;
 mod quickstart;
 mod report;
 mod sessions;
@@ -117,9 +118,10 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Serve => return start::serve(node).map(Next::Serve),
         Command::Doctor => return start::doctor(node, json).map(Next::Doctor),
         Command::Quickstart(_) => {}
+        Command::Status => context.perform(Operation::Status)?,
         Command::CheckConfig => report::print(&Outcome::Done("the configuration is good".to_owned()), json)?,
         Command::Account(command) => accounts::run(&context, command)?,
-        Command::User(command) => users::run(&context, command)?,
+        Command::User(command) => users::run(&context, *command)?,
         Command::Grant(command) => grants::run(&context, command)?,
         Command::Key(command) => credentials::run_key(&context, command)?,
         Command::Passwd(options) => credentials::run_passwd(&context, &options)?,

@@ -11,7 +11,9 @@ use super::args::Quickstart;
 use super::{CommandError, Context, Result, Start, grants, host_keys, prepare_state_for, reachable};
 use crate::config;
 use crate::control::{AccountView, Operation, Outcome};
-use crate::domain::{AccountName, ForwardChange, KeyChange, Mode, RelPath, Service, Services, UploadChange, UserName};
+use crate::domain::{
+    AccountName, ForwardChange, KeyChange, Mode, ProgramChange, RelPath, Service, Services, UploadChange, UserName,
+};
 
 const ACCOUNT: &str = "demo";
 const USERS: [(&str, &str); 2] = [("alice", "www/site1"), ("bob", "www/site2")];
@@ -128,6 +130,7 @@ fn demo_user(context: &Context<'_>, account: &AccountView, name: &str, path: &st
         view: None,
         uploads: UploadChange::default(),
         forwards: ForwardChange::default(),
+        programs: ProgramChange::default(),
     })?;
     context.ask(Operation::GrantAdd { user: user.clone(), path, mode: Mode::Rw, no_exec: false })?;
     let public = host_keys::public_path(&key);

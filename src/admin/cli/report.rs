@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
 use crate::control::{AccountView, AuthenticatorView, GrantView, KeyView, Outcome, SessionView, UserView, times};
-use crate::domain::{ForwardPolicy, LayerReport, Permits, Scope, Terms, UploadPolicy};
+use crate::domain::{ForwardPolicy, LayerReport, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy};
 use crate::telemetry::Causes;
 
 /// Prints what an operation came to.
@@ -78,6 +78,7 @@ fn users(list: &[UserView]) -> String {
             if u.password { "yes" } else { "no" }.to_owned(),
             logins(u),
             u.view.to_string(),
+            programs(&u.programs),
             uploads(&u.uploads),
             forwards(&u.forwards),
             terms(&u.terms),
@@ -85,8 +86,8 @@ fn users(list: &[UserView]) -> String {
         ]
     };
     let heading = [
-        "USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "LOGIN", "VIEW", "UPLOADS", "NETWORK", "TERMS",
-        "GRANTS",
+        "USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "LOGIN", "VIEW", "PROGRAMS", "UPLOADS", "NETWORK",
+        "TERMS", "GRANTS",
     ];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
@@ -115,6 +116,14 @@ fn forwards(policy: &ForwardPolicy) -> String {
     said.extend(
         places.iter().filter(|(_, p)| **p != Permits::default()).map(|(way, places)| format!("{way} {places}")),
     );
+    said.join(", ")
+}
+
+/// How programs are run, in one cell of a table: only what was said.
+fn programs(policy: &ProgramPolicy) -> String {
+    let mut said: Vec<String> = policy.shell.iter().map(Shell::to_string).collect();
+    said.extend(policy.forced_command.iter().map(|command| format!("only {command:?}", command = command.to_string())));
+    said.extend((policy.terminals == Terminals::Refused).then(|| "no terminal".to_owned()));
     said.join(", ")
 }
 

@@ -55,6 +55,7 @@ impl UploadOptions {
     }
 }
 
-fn or_none<T: std::str::FromStr>(text: &str) -> Result<Setting<T>, T::Err> {
+/// A setting, or the word that takes it back.
+pub(super) fn or_none<T: std::str::FromStr>(text: &str) -> Result<Setting<T>, T::Err> {
     if text == NONE { Ok(Setting::Unset) } else { Ok(Setting::Set(text.parse()?)) }
 }

@@ -1,28 +1,28 @@
 //! `enclos user …`
 
-use super::args::User;
-use super::forward_options::ForwardOptions;
-use super::upload_options::UploadOptions;
+use super::args::{User, ViewSetting};
 use super::{CommandError, Context, Result};
 use crate::control::Operation;
-use crate::domain::{BadLogins, ForwardChange, Logins, Status, UploadChange};
+use crate::domain::{
+    BadLogins, ForwardChange, Logins, ProgramChange, Service, Setting, Status, UploadChange, UserName,
+};
 
 pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
     context.perform(match command {
-        User::Add { name, account, service, view, uploads, forwards } => {
+        User::Add { name, account, service, view, uploads, forwards, programs } => {
             let services = service.into_iter().collect();
-            let (uploads, forwards) = (change(uploads)?, forward_change(forwards)?);
-            Operation::UserAdd { name, account, services, view, uploads, forwards }
+            let (uploads, forwards) = (good(uploads.change())?, good(forwards.change())?);
+            let programs = good(programs.change())?;
+            Operation::UserAdd { name, account, services, view, uploads, forwards, programs }
         }
-        User::Set { name, view, uploads, forwards, terms, login } => {
-            let view = view.map(|view| Operation::UserSetView { name: name.clone(), view: view.0 });
+        User::Set { name, view, service, uploads, forwards, terms, login, programs } => {
+            let (uploads, forwards) = (good(uploads.change())?, good(forwards.change())?);
+            let programs = good(programs.change())?;
             let terms = terms.change().map(|change| Operation::UserSetTerms { name: name.clone(), change });
             let logins = logins(&login)?.map(|logins| Operation::UserSetLogins { name: name.clone(), logins });
-            let change = Some(change(uploads)?).filter(|change| *change != UploadChange::default());
-            let uploads = change.map(|change| Operation::UserSetUploads { name: name.clone(), change });
-            let change = Some(forward_change(forwards)?).filter(|change| *change != ForwardChange::default());
-            let forwards = change.map(|change| Operation::UserSetForwards { name, change });
-            return set(context, [view, terms, logins, uploads, forwards].into_iter().flatten().collect());
+            let mut asked: Vec<Operation> = terms.into_iter().chain(logins).collect();
+            asked.extend(changes(&name, view, service, uploads, forwards, programs));
+            return set(context, asked);
         }
         User::List { account } => Operation::UserList { account },
         User::Show { name } => Operation::UserShow { name },
@@ -32,12 +32,8 @@ pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
     })
 }
 
-fn change(options: UploadOptions) -> Result<UploadChange> {
-    options.change().map_err(|bad| CommandError::Input(bad.to_string()))
-}
-
-fn forward_change(options: ForwardOptions) -> Result<ForwardChange> {
-    options.change().map_err(|bad| CommandError::Input(bad.to_string()))
+fn good<T, E: std::fmt::Display>(change: std::result::Result<T, E>) -> Result<T> {
+    change.map_err(|bad| CommandError::Input(bad.to_string()))
 }
 
 /// What was said of ways in, if anything.
@@ -50,12 +46,41 @@ fn logins(said: &[String]) -> Result<Option<Logins>> {
     }
 }
 
-/// What was said is done one after the other; the user is shown once.
-fn set(context: &Context<'_>, mut asked: Vec<Operation>) -> Result<()> {
-    let nothing = || CommandError::Input("say what to change; see: enclos user set --help".to_owned());
-    let last = asked.pop().ok_or_else(nothing)?;
-    for operation in asked {
-        context.ask(operation)?;
+/// What is to be changed, one operation after the other.
+fn changes(
+    name: &UserName,
+    view: Option<ViewSetting>,
+    service: Vec<Service>,
+    uploads: UploadChange,
+    forwards: ForwardChange,
+    programs: ProgramChange,
+) -> Vec<Operation> {
+    let name = || name.clone();
+    let frees = programs.forced_command == Setting::Unset;
+    let services = (!service.is_empty())
+        .then(|| Operation::UserSetServices { name: name(), services: service.into_iter().collect() });
+    let view = view.map(|view| Operation::UserSetView { name: name(), view: view.0 });
+    let uploads =
+        (uploads != UploadChange::default()).then(|| Operation::UserSetUploads { name: name(), change: uploads });
+    let forwards =
+        (forwards != ForwardChange::default()).then(|| Operation::UserSetForwards { name: name(), change: forwards });
+    let programs =
+        (programs != ProgramChange::default()).then(|| Operation::UserSetPrograms { name: name(), change: programs });
+    // A forced command goes before the service that it needs, and comes after it.
+    let order = match frees {
+        true => [programs, services, view, uploads, forwards],
+        false => [services, view, uploads, forwards, programs],
+    };
+    order.into_iter().flatten().collect()
+}
+
+/// Does all of them, and shows the user once.
+fn set(context: &Context<'_>, mut changes: Vec<Operation>) -> Result<()> {
+    let Some(last) = changes.pop() else {
+        return Err(CommandError::Input("say what to change; see: enclos user set --help".to_owned()));
+    };
+    for change in changes {
+        context.ask(change)?;
     }
     context.perform(last)
 }

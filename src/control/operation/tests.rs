@@ -3,7 +3,10 @@
 use super::*;
 use crate::control::outcome::{AccountView, GrantView, KeyView, UserView};
 use crate::control::store::testing::Fresh;
-use crate::domain::{ClaimedName, Facts, KeyChange, NamePatterns, Network, Setting, UploadPolicy, Uploads};
+use crate::domain::{
+    ClaimedName, Facts, KeyChange, LastLogin, NamePatterns, Network, Setting, Terminals, Timestamp, UploadPolicy,
+    Uploads,
+};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti bob@laptop";
 
@@ -84,6 +87,7 @@ fn user_add(name: &str, account: &str) -> Operation {
         view: None,
         uploads: UploadChange::default(),
         forwards: ForwardChange::default(),
+        programs: ProgramChange::default(),
     }
 }
 
@@ -341,4 +345,52 @@ async fn a_forward_policy_is_kept_and_a_narrower_one_ends_sessions() {
     let kept = database.store.known(&ClaimedName::new("bob").expect("a name"), None).await.expect("facts");
     assert_eq!(kept.expect("bob").user.forwards, database.user("bob").await.forwards);
     assert_eq!(database.user("bob").await.forwards, crate::domain::ForwardPolicy::default());
+}
+
+fn programs_set(change: ProgramChange) -> Operation {
+    Operation::UserSetPrograms { name: known("bob"), change }
+}
+
+#[tokio::test]
+async fn what_is_taken_from_programs_ends_sessions_and_what_is_given_does_not() {
+    let database = Database::with_bob().await;
+    let services = |text: &str| Operation::UserSetServices { name: known("bob"), services: known(text) };
+    let (nobody, bob) = (Affected::Nobody, Affected::User(known("bob")));
+    assert_eq!(database.done(services("sftp,exec,shell")).await.affected, nobody);
+    assert_eq!(database.done(services("sftp,exec")).await.affected, bob);
+    assert!(database.refusal(services("")).await.contains("at least one service"));
+    let forced = |text: Option<&str>| ProgramChange {
+        forced_command: text.map_or(Setting::Unset, |text| Setting::Set(known(text))),
+        ..ProgramChange::default()
+    };
+    let terminals = |terminals| ProgramChange { terminals: Some(terminals), ..ProgramChange::default() };
+    for (change, affected) in [
+        (forced(Some("date")), &bob),
+        (forced(Some("date")), &nobody),
+        (forced(Some("id")), &bob),
+        (forced(None), &nobody),
+        (terminals(Terminals::Refused), &bob),
+        (terminals(Terminals::Allowed), &nobody),
+        (ProgramChange { shell: Setting::Set(known("/bin/rbash")), ..ProgramChange::default() }, &bob),
+    ] {
+        assert_eq!(database.done(programs_set(change)).await.affected, *affected);
+    }
+    assert_eq!(database.user("bob").await.programs.shell(), "/bin/rbash");
+    // A command that nothing would run is refused, and so is taking away what runs it.
+    database.done(services("sftp")).await;
+    assert!(database.refusal(programs_set(forced(Some("date")))).await.contains("--service exec"));
+    database.done(programs_set(forced(Some("internal-sftp")))).await;
+    assert!(database.refusal(services("exec")).await.contains("--service sftp"));
+}
+
+#[tokio::test]
+async fn the_last_login_is_the_latest() {
+    let database = Database::with_bob().await;
+    let name = ClaimedName::new("bob").expect("short");
+    let login = |at, from: &str| LastLogin { at: Timestamp(at), from: from.parse().expect("an address") };
+    for (at, from) in [(100, "192.0.2.1"), (200, "::1"), (150, "192.0.2.2")] {
+        database.store.note_login(&known("bob"), login(at, from)).await.expect("noted");
+    }
+    let facts = database.store.known(&name, None).await.expect("a query").expect("bob");
+    assert_eq!(facts.user.last_login, Some(login(200, "::1")));
 }

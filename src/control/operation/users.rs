@@ -1,13 +1,21 @@
 //! `enclos user …`
 
 use super::grants::check_layout;
+use super::programs::check_forced;
 use super::{Affected, Done, OperationError, Result, account, commit, user};
 use crate::control::outcome::{GrantView, Outcome, UserView};
 use crate::control::store::Store;
 use crate::domain::{
-    AccountName, ForwardChange, ForwardPolicy, Services, Status, TermsChange, UploadChange, UploadPolicy, UserFacts,
-    UserName, View,
+    AccountName, ForwardChange, ForwardPolicy, ProgramChange, ProgramPolicy, Services, Status, TermsChange,
+    UploadChange, UploadPolicy, UserFacts, UserName, View,
 };
+
+/// What a new user's policies say beyond the defaults.
+pub(super) struct Policies {
+    pub(super) uploads: UploadChange,
+    pub(super) forwards: ForwardChange,
+    pub(super) programs: ProgramChange,
+}
 
 pub(super) async fn add(
     store: &Store,
@@ -15,20 +23,22 @@ pub(super) async fn add(
     of: AccountName,
     services: Services,
     view: Option<View>,
-    uploads: UploadChange,
-    forwards: ForwardChange,
+    policies: Policies,
 ) -> Result<Done> {
     if services == Services::NONE {
         return Err(OperationError::NoService);
     }
+    let programs = policies.programs.apply(ProgramPolicy::default());
+    check_forced(&name, services, &programs)?;
     let owner = account(store, &of).await?;
     if store.user(name.as_str()).await?.is_some() {
         return Err(OperationError::UserExists { name });
     }
     let mut change = store.change().await?;
     let id = store.add_user(&mut change, owner.id, &name, services, view).await?;
-    store.set_user_uploads(&mut change, id, &uploads.apply(UploadPolicy::default())).await?;
-    store.set_user_forwards(&mut change, id, &forwards.apply(ForwardPolicy::default())).await?;
+    store.set_user_uploads(&mut change, id, &policies.uploads.apply(UploadPolicy::default())).await?;
+    store.set_user_forwards(&mut change, id, &policies.forwards.apply(ForwardPolicy::default())).await?;
+    store.set_user_programs(&mut change, id, &programs).await?;
     commit(change).await?;
     show(store, &name).await
 }

@@ -18,7 +18,7 @@ use crate::config::Database;
 /// Most connections of one process: control is one thread, and a login asks one question.
 const MOST_CONNECTIONS: u32 = 4;
 /// Longest wait for a connection. A client that logs in waits for it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// With a write-ahead log, NORMAL would lose no committed change when a process dies, and none that is older than the last
 /// checkpoint when the power goes; FULL loses neither, and changes are rare.

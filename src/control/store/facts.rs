@@ -21,17 +21,21 @@ pub(crate) struct Known {
     pub key: Option<KeyFacts>,
     /// The hash of the user's password.
     pub password: Option<String>,
+    /// The latest change when it was so.
+    pub change: i64,
 }
 
 /// One row for each grant, and one row for a user without any.
 const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
     (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
     u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
+    u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
     a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
     a.expires AS account_expires, a.sources AS account_sources, \
     g.id AS grant_id, g.path, g.mode, g.no_exec, k.id AS key_id, k.fingerprint, k.label, \
     k.expires AS key_expires, k.sources AS key_sources, k.scope_paths, k.scope_mode, k.scope_services, \
-    k.no_terminal, p.hash \
+    k.no_terminal, p.hash, \
+    (SELECT latest FROM change_count WHERE id = 1) AS change \
     FROM users u JOIN accounts a ON a.id = u.account \
     LEFT JOIN grants g ON g.login = u.id \
     LEFT JOIN public_keys k ON k.login = u.id AND k.encoded = $2 \
@@ -55,6 +59,7 @@ impl Store {
             grants: rows.iter().filter_map(|row| grant_of(row).transpose()).collect::<Result<_, _>>()?,
             key: key_of(first)?,
             password: first.try_get("hash")?,
+            change: first.try_get("change")?,
         }))
     }
 }

@@ -8,7 +8,9 @@ use super::Store;
 use super::connect::{connect, migrations};
 use super::testing::{on_postgres, on_sqlite};
 use crate::config::Database;
-use crate::domain::{ClaimedName, Grant, GrantId, KeyBlob, Mode, Service, Services, Status, Terms, View};
+use crate::domain::{
+    ClaimedName, Grant, GrantId, KeyBlob, Mode, ProgramPolicy, Service, Services, Status, Terms, View,
+};
 
 /// What somebody had stored before the second migration.
 const FIRST: &str = "
@@ -62,6 +64,7 @@ async fn the_first_releases_means_the_same(path: &Database) {
     assert_eq!((known.account.uid, known.account.gid), (5001, 5002));
     assert_eq!((known.user.status, known.user.services), (Status::Active, Services::NONE.with(Service::Sftp)));
     assert_eq!((known.user.view, known.user.view()), (None, View::Rooted));
+    assert_eq!((known.user.programs, known.user.last_login), (ProgramPolicy::default(), None));
     let grant =
         |id, path: &str, mode| Grant { id: GrantId(id), path: path.parse().expect("a path"), mode, no_exec: false };
     assert_eq!(known.grants, [grant(1, "www/site1", Mode::Rw), grant(2, "logs", Mode::Ro)]);

@@ -4,12 +4,14 @@
 
 mod accounts;
 mod authenticators;
+mod changes;
 mod connect;
 mod facts;
 mod grants;
 mod keys;
 #[cfg(test)]
 mod migrated;
+mod programs;
 mod terms;
 #[cfg(test)]
 pub(super) mod testing;
@@ -21,6 +23,7 @@ use sqlx::{Any, AnyPool, Transaction};
 
 use crate::config::Database;
 
+pub(super) use changes::{About, Bell, Changes};
 pub(super) use facts::Known;
 pub(super) use grants::Rights;
 pub(super) use keys::StoredKey;
@@ -52,10 +55,27 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the database is not there to be asked, rather than that something is wrong with the question or the answer.
+    pub(super) fn is_away(&self) -> bool {
+        use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls};
+        match self {
+            StoreError::Query(Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed) => true,
+            // Connection exceptions, and a server that is being started or shut down (PostgreSQL, appendix A).
+            StoreError::Query(Database(error)) => {
+                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// An open database.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     pool: AnyPool,
+    database: Database,
+    about: About,
 }
 
 /// A change that is made as a whole or not at all.
@@ -66,12 +86,14 @@ impl Store {
     pub(super) async fn open(database: &Database) -> Result<Store, StoreError> {
         let pool = connect::connect(database).await?;
         connect::migrations(database).run(&pool).await.map_err(StoreError::Migrate)?;
-        Ok(Store { pool })
+        Ok(Store { pool, database: database.clone(), about: About::Anyone })
     }
 
-    /// Begins a change.
+    /// Begins a change, once every other is made: changes are made one after the other.
     pub(super) async fn change(&self) -> Result<Change, StoreError> {
-        Ok(self.pool.begin().await?)
+        let mut change = self.pool.begin().await?;
+        self.record(&mut change).await?;
+        Ok(change)
     }
 
     /// Waits until everything is written, and closes.

@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::programs::{last_login_of, programs_of};
 use super::terms::terms_of;
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::UserView;
@@ -40,7 +41,8 @@ impl Store {
         let row = sqlx::query(
             "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
-             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
+             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
+             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
              a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)
@@ -55,6 +57,7 @@ impl Store {
             "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
+             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
              FROM users u JOIN accounts a ON a.id = u.account WHERE ($1 = '' OR a.name = $1) ORDER BY u.name",
@@ -200,6 +203,8 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
         },
         logins: parse("list of ways in", row.try_get("logins")?)?,
         has_authenticator: row.try_get::<i64, _>("authenticators")? > 0,
+        programs: programs_of(row)?,
+        last_login: last_login_of(row)?,
     })
 }
 
@@ -234,6 +239,7 @@ fn view(row: &AnyRow) -> Result<UserView, StoreError> {
         terms: user.terms,
         logins: user.logins,
         totp: user.has_authenticator,
+        programs: user.programs,
         name: user.name,
         account: parse("account name", row.try_get("account_name")?)?,
         services: user.services,

@@ -11,19 +11,23 @@ use tokio::task::JoinHandle;
 use super::forwards::Listening;
 use super::wishes::{HandleSink, Wishes};
 use super::{STDERR, SshError};
-use crate::domain::Service;
+use crate::domain::Terminals;
 use crate::session::Error;
-use crate::session::channels::{Channel, Channels, refusal};
+use crate::session::asked::{self, Asked, Given};
+use crate::session::channels::{Channel, Channels};
 use crate::session::forwards::Forwards;
+use crate::session::greeting;
 use crate::session::login::{Access, Client};
 use crate::session::programs::{self, Program, Sink};
 use crate::session::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
+use crate::session::surroundings::Surroundings;
 use crate::sftp::LinkOrder;
 use crate::wire::{self, Ended, Event, Start};
 
 /// Our side of the library's callbacks.
 pub(super) struct Connection {
     pub(super) client: Client,
+    pub(super) surroundings: Surroundings,
     pub(super) channels: Channels,
     pub(super) forwards: Forwards,
     pub(super) listening: Listening,
@@ -74,9 +78,10 @@ pub(super) fn number(id: ChannelId) -> u32 {
 }
 
 impl Connection {
-    pub(super) fn new(client: Client) -> Connection {
+    pub(super) fn new(client: Client, surroundings: Surroundings) -> Connection {
         Connection {
             client,
+            surroundings,
             channels: Channels::default(),
             forwards: Forwards::default(),
             listening: Listening::new(),
@@ -86,17 +91,32 @@ impl Connection {
         }
     }
 
-    /// Answers a request for a program or a subsystem with a sentence on standard error and exit status 1, which every
-    /// client shows; a bare refusal would be reported as "request failed".
-    pub(super) async fn refuse(&mut self, id: ChannelId, asked: &str, session: &mut Session) -> Result<(), Error> {
-        let sentence = match self.client.access() {
-            Some(Access::Granted(granted)) => refusal(asked, granted.services),
-            Some(Access::Nothing(sentence)) => sentence.clone(),
+    /// Answers a request for a program or a subsystem with what the client may have of it.
+    pub(super) async fn begin(&mut self, id: ChannelId, asked: Asked<'_>, session: &mut Session) -> Result<(), Error> {
+        let given = match self.client.access() {
+            Some(Access::Granted(granted)) => asked::decide(asked, granted),
+            Some(Access::Nothing(sentence)) => Given::Nothing(sentence.clone()),
             None => return Err(SshError::NotAuthenticated.into()),
         };
-        self.client.report(Event::Refused { what: asked.to_owned() }).await;
+        match given {
+            Given::Sftp => self.begin_sftp(id, session).await,
+            Given::Program(program) => self.begin_program(id, program, session).await,
+            Given::Nothing(why) => self.refuse(id, asked.phrase(), &why, session).await,
+        }
+    }
+
+    /// Whether the user's programs get no terminal. Others are granted one also where no program will be: the client then
+    /// shows the sentence that its request for one is answered with, and not a complaint about the terminal.
+    pub(super) fn may_have_no_terminal(&self) -> bool {
+        matches!(self.client.access(), Some(Access::Granted(granted)) if granted.programs.terminals == Terminals::Refused)
+    }
+
+    /// Answers with a sentence on standard error and exit status 1, which every client shows; a bare refusal would be
+    /// reported as "request failed".
+    async fn refuse(&mut self, id: ChannelId, what: &str, why: &str, session: &mut Session) -> Result<(), Error> {
+        self.client.report(Event::Refused { what: what.to_owned(), why: why.to_owned() }).await;
         session.channel_success(id)?;
-        self.finish(id, session, Some(&sentence), 1)
+        self.finish(id, session, Some(why), 1)
     }
 
     /// Says a last sentence on standard error if there is one, the exit status, and closes.
@@ -137,10 +157,9 @@ impl Connection {
         });
     }
 
-    pub(super) async fn begin_sftp(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
-        let granted = match self.client.access() {
-            Some(Access::Granted(granted)) if granted.services.contains(Service::Sftp) => granted,
-            _ => return self.refuse(id, "sftp", session).await,
+    async fn begin_sftp(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Error> {
+        let Some(Access::Granted(granted)) = self.client.access() else {
+            return Err(SshError::NotAuthenticated.into());
         };
         match self.client.root(granted) {
             Ok(root) => {
@@ -159,21 +178,26 @@ impl Connection {
         }
     }
 
-    pub(super) async fn begin_program(
+    async fn begin_program(
         &mut self,
         id: ChannelId,
-        service: Service,
         wanted: wire::Program,
         session: &mut Session,
     ) -> Result<(), Error> {
-        let asked = if service == Service::Shell { "a shell" } else { "running commands" };
-        if !matches!(self.client.access(), Some(Access::Granted(granted)) if granted.services.contains(service)) {
-            return self.refuse(id, asked, session).await;
-        }
         session.channel_success(id)?;
         let Wishes { terminal, environment } = self.wishes.remove(&number(id)).unwrap_or_default();
         let has_terminal = terminal.is_some();
-        let start = Start { program: wanted, terminal, environment };
+        let greeting = match (&wanted, self.client.access()) {
+            (wire::Program::Shell, Some(Access::Granted(granted))) if has_terminal => {
+                Some(greeting::greeting(self.surroundings.motd(), granted))
+            }
+            _ => None,
+        };
+        // As OpenSSH has it, a program that the client did not choose gets no signals of the client's choosing.
+        let takes_signals = matches!(wanted, wire::Program::Shell | wire::Program::Command(_));
+        // Ours first: of two with one name the first counts.
+        let environment = [self.surroundings.variables(), environment].concat();
+        let start = Start { program: wanted, terminal, environment, greeting };
         let begun = match self.client.worker().await {
             Ok(worker) => worker.start(start).await.map(|asked| (worker, asked)).map_err(|e| e.to_string()),
             Err(sentence) => Err(sentence),
@@ -187,13 +211,14 @@ impl Connection {
             worker,
             input: Arc::default(),
             window: Arc::default(),
+            takes_signals,
             is_done: Arc::default(),
         };
         program.window.is_now(session.window_size(&id));
         self.channels.set(number(id), Channel::Program(program.clone()));
         self.own_end.push(id);
         let sink = HandleSink { id, handle: session.handle() };
-        tokio::spawn(programs::relay(asked, program, has_terminal, sink));
+        tokio::spawn(programs::relay(asked, program, has_terminal, sink, self.client.auditor()));
         Ok(())
     }
 

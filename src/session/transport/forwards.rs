@@ -126,8 +126,9 @@ impl Connection {
             (Ok(policy), Ok(target)) => target.check(policy).map(|()| target),
             (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
         };
-        if permitted.is_err() {
-            self.client.report(Event::Refused { what: CONNECTING.to_owned() }).await;
+        if let Err(refusal) = &permitted {
+            let why = refusal.sentence.clone();
+            self.client.report(Event::Refused { what: CONNECTING.to_owned(), why }).await;
         }
         let target = permitted?;
         let room = self.forwards.room().ok_or_else(|| Refusal::shortage("this connection has too many forwards"))?;
@@ -147,7 +148,8 @@ impl Connection {
         match self.begin_listening(place, session.handle()).await {
             Ok(port) => Ok(Some(port)),
             Err(refusal) => {
-                self.client.report(Event::Refused { what: LISTENING.to_owned() }).await;
+                let why = refusal.sentence.clone();
+                self.client.report(Event::Refused { what: LISTENING.to_owned(), why }).await;
                 session.debug(true, &refusal.sentence, "")?;
                 Ok(None)
             }

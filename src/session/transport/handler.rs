@@ -9,17 +9,20 @@ use super::connection::{ChannelOutlet, Connection, number};
 use super::forwards::{self, Called};
 use super::wishes::{signal_name, size, terminal};
 use super::{WINDOW, factors};
-use crate::domain::Service;
 use crate::session::Error;
+use crate::session::asked::Asked;
 use crate::session::channels::Channel;
 use crate::session::forwards::Taken;
-use crate::session::login::Access;
-use crate::wire::{self, Place, Target, ToWorker};
+use crate::wire::{Event, Place, Target, ToWorker};
 
 /// Smallest RSA key whose signature is looked at.
 const SMALLEST_RSA: usize = 2048;
 /// The smallest window that the library still opens again.
 const ALMOST_SHUT: u32 = 2;
+/// A window for those who wait for nobody, while others do.
+const SMALL_WINDOW: u32 = 64 * 1024;
+/// Input of one program, or of all forwards, beyond which no window is opened further than that.
+const MOST_PILED: usize = 32 * 1024 * 1024;
 
 /// SHA-1 signatures, and RSA keys that can be factored, are refused before anybody is asked.
 fn is_sound(key: &PublicKey, algorithm: &Algorithm) -> bool {
@@ -37,6 +40,10 @@ impl server::Handler for Connection {
     type Error = Error;
 
     // -- who is there -----------------------------------------------------------------------------------------------
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Error> {
+        Ok(self.client.notice().map(|notice| format!("{}\r\n", notice.sentence())))
+    }
 
     async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Error> {
         if !is_sound(offer.public_key, offer.algorithm) {
@@ -159,8 +166,8 @@ impl server::Handler for Connection {
     async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), Error> {
         match (name, self.channels.is_idle(number(id))) {
             (_, false) => Ok(session.channel_failure(id)?),
-            ("sftp", true) => self.begin_sftp(id, session).await,
-            (_, true) => self.refuse(id, "this subsystem", session).await,
+            ("sftp", true) => self.begin(id, Asked::Sftp, session).await,
+            (_, true) => self.begin(id, Asked::Subsystem, session).await,
         }
     }
 
@@ -168,14 +175,14 @@ impl server::Handler for Connection {
         if !self.channels.is_idle(number(id)) {
             return Ok(session.channel_failure(id)?);
         }
-        self.begin_program(id, Service::Shell, wire::Program::Shell, session).await
+        self.begin(id, Asked::Shell, session).await
     }
 
     async fn exec_request(&mut self, id: ChannelId, command: &[u8], session: &mut Session) -> Result<(), Error> {
         if !self.channels.is_idle(number(id)) {
             return Ok(session.channel_failure(id)?);
         }
-        self.begin_program(id, Service::Exec, wire::Program::Command(command.to_vec()), session).await
+        self.begin(id, Asked::Command(command), session).await
     }
 
     /// Granted also where no program will be: the client then shows the sentence that its request for one is answered
@@ -191,7 +198,9 @@ impl server::Handler for Connection {
         modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
-        if matches!(self.client.access(), Some(Access::Granted(granted)) if granted.no_terminal) {
+        if self.may_have_no_terminal() {
+            let why = "terminals are not open to this login".to_owned();
+            self.client.report(Event::Refused { what: "a terminal".to_owned(), why }).await;
             return Ok(session.channel_failure(id)?);
         }
         let terminal = terminal(term, size(columns, rows, width, height), modes);
@@ -206,7 +215,7 @@ impl server::Handler for Connection {
         value: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        if !self.wishes.entry(number(id)).or_default().add(name, value) {
+        if !self.wishes.entry(number(id)).or_default().add(&self.surroundings, name, value) {
             return Ok(session.channel_failure(id)?);
         }
         Ok(session.channel_success(id)?)
@@ -245,7 +254,9 @@ impl server::Handler for Connection {
     }
 
     async fn signal(&mut self, id: ChannelId, signal: Sig, _session: &mut Session) -> Result<(), Error> {
-        if let Some(program) = self.channels.program(number(id)) {
+        if let Some(program) = self.channels.program(number(id))
+            && program.takes_signals
+        {
             program.worker.say(ToWorker::Signal { number: program.number, name: signal_name(&signal) }).await;
         }
         Ok(())
@@ -275,10 +286,17 @@ impl server::Handler for Connection {
     }
 
     /// The library opens a window again when its data has come, not when it was read, and has one size for the windows of
-    /// all channels. So while the input of one program piles up, all of them are opened by two bytes at a time: the one
-    /// that piles up as good as stands still, keystrokes on another come through, and nothing waits in a callback.
-    fn adjust_window(&mut self, _id: ChannelId, _current: u32) -> u32 {
-        if self.channels.is_any_full() || self.forwards.is_full() { ALMOST_SHUT } else { WINDOW }
+    /// all channels, which this sets for the data that comes next. So while the input of one channel piles up, it is two
+    /// bytes after data of that channel, which as good as stands still; after data of another it is small, and what comes
+    /// next is mostly of that one. When the wrong one catches it, that costs memory; near the end of it nobody gets more
+    /// than two bytes.
+    fn adjust_window(&mut self, id: ChannelId, _current: u32) -> u32 {
+        if !self.channels.is_any_full() && !self.forwards.is_full() {
+            return WINDOW;
+        }
+        let is_cause = self.channels.is_full(number(id)) || self.forwards.is_full_at(number(id));
+        let piled = self.channels.most_input().max(self.forwards.input());
+        if is_cause || piled > MOST_PILED { ALMOST_SHUT } else { SMALL_WINDOW }
     }
 
     async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use russh::{ChannelId, Pty, Sig, server};
 
 use super::STDERR;
 use crate::session::programs;
+use crate::session::surroundings::Surroundings;
 use crate::wire::{Ended, Size, Terminal};
 
 /// The terminal and the variables that a client wants for a program.
@@ -22,18 +23,13 @@ const LONGEST_NAME: usize = 64;
 
 impl Wishes {
     /// Takes note of a variable; says whether it is one that a client may set.
-    pub(super) fn add(&mut self, name: &str, value: &str) -> bool {
-        let is_taken = is_allowed(name) && value.len() <= LONGEST_VALUE && self.environment.len() < MOST_VARIABLES;
+    pub(super) fn add(&mut self, around: &Surroundings, name: &str, value: &str) -> bool {
+        let is_taken = around.accepts(name) && value.len() <= LONGEST_VALUE && self.environment.len() < MOST_VARIABLES;
         if is_taken {
             self.environment.push((name.to_owned(), value.to_owned()));
         }
         is_taken
     }
-}
-
-/// Variables that change how a program speaks and not what it does.
-fn is_allowed(name: &str) -> bool {
-    name == "LANG" || name.starts_with("LC_") || name == "COLORTERM" || name == "GIT_PROTOCOL"
 }
 
 pub(super) fn size(columns: u32, rows: u32, width: u32, height: u32) -> Size {

@@ -81,6 +81,9 @@ fn what_nobody_reads_leaves_a_shell_answering(identity: Identity) {
     }
     let connection = site.node.sessions().iter().map(|s| memory(s.pid)).max().expect("a session");
     assert!(connection < 64 * 1024, "{connection} KiB");
+    // More than a window of it, and it comes through.
+    let much = "0123456789abcde\n".repeat(1 << 19);
+    assert_eq!(finish(&mut shared.run("wc -c"), &much).ok().trim(), much.len().to_string());
     drop((taken, not_read, yes));
 }
 

@@ -42,6 +42,16 @@ impl Login {
         Login { user: user.to_owned(), ..self.clone() }
     }
 
+    /// The same person at another node.
+    pub(crate) fn on(&self, node: &Node) -> Login {
+        let dir = node.dir().join("clients");
+        fs::create_dir_all(&dir).expect("a directory");
+        let known_hosts = dir.join(format!("known_hosts-{}", self.user));
+        let login = Login { port: node.port(), known_hosts, ..self.clone() };
+        login.trust_host_key(&node.state().join("keys/ssh_host_ed25519_key"));
+        login
+    }
+
     /// The same person with another key.
     pub(crate) fn with_key(&self, key: &Path) -> Login {
         Login { key: key.to_owned(), ..self.clone() }

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::Value;
 
 use super::{Site, run, told};
-use crate::harness::{Identity, Login, Node, Raw, Waiting, descendants, finish, ssh, wait_until};
+use crate::harness::{Identity, Login, Node, Raw, Waiting, descendants, finish, has_ended, signal, ssh, wait_until};
 
 as_root_and_rootless!(
     what_is_replaced_under_a_nested_grant_ends_the_cell,
@@ -23,6 +23,8 @@ as_root_and_rootless!(
     a_captured_worker_harms_its_own_connection_alone,
     revoking_comes_in_between,
     a_captured_worker_ends_with_its_node,
+    rights_that_shrink_end_the_cell,
+    a_session_that_does_not_hang_up_keeps_no_program,
     what_is_exchanged_while_a_cell_is_built_leads_nowhere,
     descriptors_under_way_shut_nobody_out,
 );
@@ -240,9 +242,14 @@ fn nothing_that_was_not_granted_is_to_be_had(identity: Identity) {
     let (mut canary, facts) = canaries(&site);
     let dev = site.user("dev", "exec", &[("www/site1", "rw"), ("www/site1/config", "ro")]);
     let before: Vec<_> = facts["secrets"].as_array().expect("a list").iter().map(state).collect();
-    let said = python(&dev, ATTACKS, &format!("attack '{facts}'"));
-    let wrong: Vec<&str> = said.lines().filter(|line| !line.ends_with(" held")).collect();
-    assert!(wrong.is_empty() && said.lines().count() == 32, "{}", wrong.join("\n"));
+    for network in ["own", "host"] {
+        site.node.admin(&["user", "set", "dev", "--network", network]);
+        let said = python(&dev, ATTACKS, &format!("attack '{facts}'"));
+        // What belongs to a network is seen by whoever shares it: its lists, its localhost.
+        let wrong = said.lines().filter(|line| !line.ends_with(" held"));
+        let wrong: Vec<&str> = wrong.filter(|line| network == "own" || !line.starts_with("x74_network ")).collect();
+        assert!(wrong.is_empty() && said.lines().count() == 32, "network {network}: {}", wrong.join("\n"));
+    }
     let after: Vec<_> = facts["secrets"].as_array().expect("a list").iter().map(state).collect();
     assert_eq!(before, after);
     let mut outside = as_account(identity);
@@ -417,6 +424,51 @@ fn descriptors_under_way_shut_nobody_out(identity: Identity) {
     }
     drop(holder.kill());
     holder.wait().expect("our own child");
+}
+
+/// A cell is shared by all connections of a user; none finds one that was made for more than it has.
+fn rights_that_shrink_end_the_cell(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.user("dev", "exec", &[("www/site1", "rw"), ("www/site2", "rw")]);
+    let admin = |arguments: &[&str]| drop(site.node.admin(arguments));
+    let removed = || admin(&["grant", "remove", "dev", "www/site2"]);
+    let narrowed = || {
+        admin(&["grant", "remove", "dev", "www/site1"]);
+        admin(&["grant", "add", "dev", "www/site1", "--mode", "ro"]);
+    };
+    let shrinks: [(&str, &dyn Fn(), &str); 2] =
+        [("a grant that goes", &removed, "ls ../site2"), ("a grant that may only be read now", &narrowed, "touch new")];
+    for (what, happens, attempt) in shrinks {
+        told(&dev, attempt);
+        assert_eq!(stays_until(&dev, happens), Waiting::Came, "the cell lives on with {what}");
+        let ended = finish(&mut run(&dev, attempt), "");
+        assert!(!ended.status.success(), "{what}: {ended:?}");
+    }
+}
+
+/// A session gets a moment to say goodbye in; a captured one uses it otherwise.
+fn a_session_that_does_not_hang_up_keeps_no_program(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let mark = 300_000 + std::process::id();
+    let mut running =
+        run(&dev, &format!("echo here; exec sleep {mark}")).stdout(Stdio::piped()).spawn().expect("start");
+    let mut said = [0; 5];
+    std::io::Read::read_exact(running.stdout.as_mut().expect("piped"), &mut said).expect("it runs");
+    let session = site.node.session_of("dev").pid;
+    let lives = || finish(Command::new("pgrep").args(["-fx", &format!("sleep {mark}")]), "").status.success();
+    assert_eq!(wait_until(Duration::from_secs(20), lives), Waiting::Came);
+    signal(session, Signal::SIGSTOP);
+    site.node.admin(&["user", "disable", "dev"]);
+    let mut outlived = false;
+    let gone = wait_until(Duration::from_secs(20), || {
+        let is_over = has_ended(session);
+        let program_lives = lives();
+        outlived |= is_over && program_lives;
+        is_over && !program_lives
+    });
+    assert_eq!((gone, outlived), (Waiting::Came, false), "a program outlived its session");
+    running.wait().expect("our own child");
 }
 
 mod with_root_only {

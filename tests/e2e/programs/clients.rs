@@ -10,14 +10,14 @@ use crate::harness::{Identity, Login, finish, make_tree, owners};
 as_root_and_rootless!(rsync_both_ways, git_clones_and_pushes, scp_in_its_old_form);
 
 /// `ssh` with this login's options, as one word for programs that start it themselves.
-fn ssh_line(login: &Login) -> String {
+pub(super) fn ssh_line(login: &Login) -> String {
     let quoted = login.options().into_iter().map(|option| format!("'{option}'"));
     std::iter::once("ssh".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Two trees with the same names and contents.
 #[track_caller]
-fn same(one: &Path, other: &Path) {
+pub(super) fn same(one: &Path, other: &Path) {
     assert_eq!(finish(Command::new("diff").arg("-r").arg(one).arg(other), "").ok(), "");
 }
 

@@ -4,6 +4,8 @@
 mod attacks;
 mod cell;
 mod clients;
+mod conduct;
+mod services;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -32,7 +34,14 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn new(identity: Identity) -> Site {
-        let node = Node::start(identity);
+        let mut site = Site::stopped(identity);
+        site.node.serve();
+        site
+    }
+
+    /// The same while the node does not run yet.
+    pub(super) fn stopped(identity: Identity) -> Site {
+        let node = Node::prepare(identity);
         let home = node.account("acme");
         fs::write(home.join("private/secret.txt"), "the account's own").expect("a file");
         fs::write(home.join("www/site2/index.html"), "a sibling's").expect("a file");
@@ -104,7 +113,8 @@ fn much_goes_through_both_ways(identity: Identity) {
     let dev = site.developer();
     let big: String = "0123456789abcde\n".repeat(1 << 20);
     let ended = finish(&mut run(&dev, "tee copy | cat"), &big);
-    assert!(ended.status.success() && ended.stdout == big, "16 MiB come back as they went");
+    assert!(ended.status.success(), "{}: {}, {} bytes", ended.status, ended.stderr, ended.stdout.len());
+    assert!(ended.stdout == big, "16 MiB come back as they went");
     assert_eq!(fs::read_to_string(site.site().join("copy")).expect("was written").len(), big.len());
     // A program that reads late has lost nothing.
     let late = finish(&mut run(&dev, "sleep 2; wc -c"), &big);

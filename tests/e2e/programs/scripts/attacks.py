@@ -320,8 +320,7 @@ def x43_x44_sockets():
     found = []
     for address in ["\0" + FACTS["abstract"], FACTS["socket"], *names(FACTS["socket"])]:
         found += got(f"connected to {address!r:.40}", socket.socket(socket.AF_UNIX).connect, address)
-    with open("/proc/net/unix") as table:
-        return found + ["listed in /proc/net/unix"] * (FACTS["abstract"] in table.read())
+    return found
 
 
 @row
@@ -428,7 +427,7 @@ def x58_terminals():
 def x59_x60_what_is_inherited():
     links = {n: os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")}
     found = [f"{n} is {t}" for n, t in links.items() if int(n) < 3 and not t.startswith(("pipe:", "socket:", "/dev/pts", "/dev/null"))]
-    known = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE", "LANG"}
+    known = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE", "LANG", "SSH_CLIENT", "SSH_CONNECTION"}
     # What Python opens is closed when another program is executed; what was inherited is not.
     listed = subprocess.run(["ls", "/proc/self/fd"], close_fds=False, stdout=subprocess.PIPE).stdout.split()
     found += [f"descriptors {listed}"] if listed != [b"0", b"1", b"2", b"3"] else []
@@ -484,7 +483,8 @@ def x69_what_lists_tell():
 
 @row
 def x74_network():
-    found = []
+    with open("/proc/net/unix") as table:
+        found = ["listed in /proc/net/unix"] * (FACTS["abstract"] in table.read())
     for address in [("127.0.0.1", FACTS["port"]), ("169.254.169.254", 80), ("10.0.0.1", 80)]:
         client = socket.socket()
         client.settimeout(1)

@@ -1,0 +1,145 @@
+//! Several nodes on one database: what is withdrawn on one ends on all. And a node whose database is away.
+
+#[path = "../postgres/mod.rs"]
+mod postgres;
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, has_ended, sftp, wait_until};
+use postgres::Postgres;
+
+/// Longest until something is gone or there, on a busy machine. The promise is a second; how long it took is printed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+as_root_and_rootless!(
+    what_is_withdrawn_on_one_node_ends_on_the_other_with_postgres,
+    what_is_withdrawn_on_one_node_ends_on_the_other_with_sqlite,
+    while_the_database_is_away_last_known_facts_serve_those_who_may,
+);
+
+/// Two nodes on one database. Fields are dropped in this order.
+struct Pair {
+    here: Node,
+    there: Node,
+    postgres: Option<Postgres>,
+}
+
+impl Pair {
+    fn start(identity: Identity, here: &str, there: &str, postgres: Option<Postgres>) -> Pair {
+        let (mut first, mut second) = (Node::prepare(identity), Node::prepare(identity));
+        let database = match &postgres {
+            Some(postgres) => postgres.url(),
+            None => first.state().join("db/control.sqlite").display().to_string(),
+        };
+        // Control of both may write the file, and their sessions have ids of their own.
+        let shared = format!("database = {database:?}\ncontrol_user = \"nobody\"\n");
+        first.write_config(&format!("{shared}{here}"));
+        second.write_config(&format!("{shared}uid_first = 1880000000\n{there}"));
+        first.serve();
+        second.serve();
+        Pair { here: first, there: second, postgres }
+    }
+
+    /// `acme` with users of the other node.
+    fn with_users<const N: usize>(&self, names: [&str; N]) -> [Login; N] {
+        self.here.account("acme");
+        names.map(|name| self.here.user(name, "acme", &[("www/site1", "rw")]).on(&self.there))
+    }
+
+    /// A live session on the other node ends by something that is done on this one.
+    #[track_caller]
+    fn ends(&self, login: &Login, arguments: &[&str], input: &str) {
+        let gone = || self.there.sessions().iter().all(|s| s.user != login.user);
+        assert_eq!(wait_until(PATIENCE, gone), Waiting::Came, "an earlier session is still listed");
+        let mut raw = Raw::connect(login);
+        assert!(raw.try_stat(b"/").is_some());
+        let session = self.there.session_of(&login.user);
+        self.here.admin_with(arguments, input);
+        let since = Instant::now();
+        assert_eq!(wait_until(PATIENCE, || has_ended(session.pid)), Waiting::Came, "{arguments:?}");
+        println!("{arguments:?}: gone on the other node {} ms after it was said", since.elapsed().as_millis());
+        assert!(raw.try_stat(b"/").is_none(), "a session that ended answers");
+    }
+}
+
+fn what_is_withdrawn_on_one_node_ends_on_the_other_with_postgres(identity: Identity) {
+    what_is_withdrawn_ends_on_the_other(&Pair::start(identity, "", "", Some(Postgres::start())));
+}
+
+fn what_is_withdrawn_on_one_node_ends_on_the_other_with_sqlite(identity: Identity) {
+    what_is_withdrawn_ends_on_the_other(&Pair::start(identity, "", "", None));
+}
+
+fn what_is_withdrawn_ends_on_the_other(pair: &Pair) {
+    let [bob, eve] = pair.with_users(["bob", "eve"]);
+    let mut sibling = Raw::connect(&eve);
+    pair.ends(&bob, &["user", "disable", "bob"], "");
+    assert!(!finish(&mut sftp(&bob), "ls\n").status.success(), "a disabled user is let in");
+    pair.here.admin(&["user", "enable", "bob"]);
+    pair.ends(&bob, &["grant", "add", "bob", "www/site1", "--mode", "ro"], "");
+    pair.here.admin(&["grant", "add", "bob", "www/site2", "--mode", "rw"]);
+    pair.ends(&bob, &["grant", "remove", "bob", "www/site2"], "");
+    pair.ends(&bob, &["key", "remove", "bob", &fingerprint(&pair.here)], "");
+    pair.here.admin_with(&["passwd", "bob", "--stdin"], "correct horse");
+    pair.ends(&bob.with_password("correct horse"), &["passwd", "bob", "--stdin"], "battery staple");
+    pair.ends(&bob.with_password("battery staple"), &["user", "remove", "bob"], "");
+    // What gives, and what is about others, disturbs nobody.
+    pair.here.admin(&["grant", "add", "eve", "www/site2", "--mode", "rw"]);
+    assert!(sibling.try_stat(b"/").is_some(), "a sibling was disturbed");
+    drop(sibling);
+    let gone = || pair.there.sessions().is_empty();
+    assert_eq!(wait_until(PATIENCE, gone), Waiting::Came, "a session is still listed");
+    pair.ends(&eve, &["account", "remove", "acme", "--with-users"], "");
+}
+
+fn fingerprint(node: &Node) -> String {
+    let text = node.admin(&["key", "list", "bob", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON of bob's keys");
+    json[0]["fingerprint"].as_str().expect("a fingerprint").to_owned()
+}
+
+/// One node may serve from memory, the other may not.
+fn while_the_database_is_away_last_known_facts_serve_those_who_may(identity: Identity) {
+    let grace = ["database_grace = 3600", "database_grace = 0"];
+    let mut pair = Pair::start(identity, grace[0], grace[1], Some(Postgres::start()));
+    let [bob, eve, kim] = pair.with_users(["bob", "eve", "kim"]);
+    for login in [&bob, &eve] {
+        finish(&mut sftp(&login.on(&pair.here)), "ls\n").ok();
+        finish(&mut sftp(login), "ls\n").ok();
+    }
+    // By the other node, so that this one has only heard of it.
+    let mut live = Raw::connect(&bob.on(&pair.here));
+    let eves = Raw::connect(&eve.on(&pair.here));
+    let session = pair.here.session_of("eve");
+    pair.there.admin(&["user", "disable", "eve"]);
+    assert_eq!(wait_until(PATIENCE, || has_ended(session.pid)), Waiting::Came);
+    drop(eves);
+    pair.postgres.as_mut().expect("a server").stop();
+    for node in [&pair.here, &pair.there] {
+        let tells = || node.admin(&["status"]).contains("has been away for");
+        assert_eq!(wait_until(PATIENCE, tells), Waiting::Came, "nobody is told: {}", node.admin(&["status"]));
+        assert!(node.log().contains("the database is away"), "{}", node.log());
+    }
+    assert!(live.try_stat(b"/").is_some(), "a live session ended with the database");
+    finish(&mut sftp(&bob.on(&pair.here)), "ls\n").ok();
+    for (refused, why) in [(eve.on(&pair.here), "revoked"), (kim.on(&pair.here), "never seen")] {
+        let said = finish(&mut sftp(&refused), "ls\n").err();
+        assert!(said.contains("Permission denied"), "{why}: {said}");
+    }
+    let gives_up = || pair.there.log().contains("nobody is let in");
+    assert_eq!(wait_until(PATIENCE, gives_up), Waiting::Came, "{}", pair.there.log());
+    // Where nothing may be served from memory, clients read why they are refused.
+    let said = finish(&mut sftp(&bob), "ls\n").err();
+    assert!(said.contains("the server cannot look up its users at the moment; try again later"), "{said}");
+    assert!(said.contains("Permission denied"), "{said}");
+    pair.postgres.as_mut().expect("a server").resume();
+    let answers = |node: &Node| node.admin(&["status"]).contains("answers");
+    let back = || answers(&pair.here) && answers(&pair.there);
+    assert_eq!(wait_until(PATIENCE, back), Waiting::Came, "the database is not found again");
+    finish(&mut sftp(&kim.on(&pair.here)), "ls\n").ok();
+    let quiet = || !finish(&mut sftp(&kim), "ls\n").stderr.contains("cannot look up");
+    assert_eq!(wait_until(PATIENCE, quiet), Waiting::Came, "clients are told still");
+    let session = pair.here.session_of("bob");
+    pair.there.admin(&["user", "disable", "bob"]);
+    assert_eq!(wait_until(PATIENCE, || has_ended(session.pid)), Waiting::Came, "it does not listen again");
+}
