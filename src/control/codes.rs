@@ -123,16 +123,12 @@ pub(super) struct Codes {
 }
 
 impl Codes {
-    /// Whether a code of this user is looked at now.
-    pub(super) fn may_try(&self, user: UserId, now: Instant) -> bool {
-        self.wrong.get(&user).is_none_or(|(count, last)| *count < MOST_WRONG || now.duration_since(*last) >= PAUSE)
-    }
-
-    /// A code was wrong, or right, which forgets the wrong ones.
-    pub(super) fn tried(&mut self, user: UserId, is_right: bool, now: Instant) {
-        if is_right {
-            self.wrong.remove(&user);
-            return;
+    /// Whether a code of this user is looked at now. It counts as a wrong one from here on, so that no more of them are
+    /// looked at side by side than one after the other.
+    pub(super) fn begin(&mut self, user: UserId, now: Instant) -> bool {
+        let is_over = |(count, last): &(u32, Instant)| *count >= MOST_WRONG && now.duration_since(*last) < PAUSE;
+        if self.wrong.get(&user).is_some_and(is_over) {
+            return false;
         }
         if self.wrong.len() >= MOST_REMEMBERED {
             self.wrong.retain(|_, (_, last)| now.duration_since(*last) < PAUSE);
@@ -141,6 +137,12 @@ impl Codes {
         // After a pause there is one more try, not another five.
         *count = count.saturating_add(1);
         *last = now;
+        true
+    }
+
+    /// A code was right, which forgets the wrong ones.
+    pub(super) fn was_right(&mut self, user: UserId) {
+        self.wrong.remove(&user);
     }
 
     /// Somebody showed a code, and is in.
@@ -211,16 +213,17 @@ mod tests {
     fn whoever_guesses_has_to_wait() {
         let (mut codes, now, bob) = (Codes::default(), Instant::now(), UserId(1));
         for _ in 0..MOST_WRONG {
-            assert!(codes.may_try(bob, now));
-            codes.tried(bob, false, now);
+            assert!(codes.begin(bob, now));
         }
-        assert!(!codes.may_try(bob, now) && codes.may_try(UserId(2), now));
+        assert!(!codes.begin(bob, now) && codes.begin(UserId(2), now));
         let later = now + PAUSE;
-        assert!(codes.may_try(bob, later));
-        codes.tried(bob, false, later);
-        assert!(!codes.may_try(bob, later), "one more try after a pause");
-        codes.tried(bob, true, later + PAUSE);
-        assert!(codes.may_try(bob, later + PAUSE));
+        assert!(codes.begin(bob, later));
+        assert!(!codes.begin(bob, later), "one more try after a pause");
+        codes.was_right(bob);
+        for _ in 0..MOST_WRONG {
+            assert!(codes.begin(bob, later), "whoever was right begins anew");
+        }
+        assert!(!codes.begin(bob, later));
     }
 
     #[test]

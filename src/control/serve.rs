@@ -170,7 +170,8 @@ impl Control {
     /// Judges a code, and takes it: it is good once. The monitor asks only for those who have shown something else.
     async fn is_right_code(&self, known: &Known, typed: &Secret) -> Result<bool, StoreError> {
         let user = known.user.id;
-        if !self.codes().may_try(user, Instant::now()) {
+        // Counted as wrong before it is looked at: others may be looked at meanwhile.
+        if !self.codes().begin(user, Instant::now()) {
             tracing::warn!(user = %known.user.name, "too many wrong codes; none is looked at for a while");
             return Ok(false);
         }
@@ -183,7 +184,9 @@ impl Control {
             codes::Typed::Recovery(hash) => self.store.take_recovery_code(user, &hash).await?,
             codes::Typed::Nothing => false,
         };
-        self.codes().tried(user, is_right, Instant::now());
+        if is_right {
+            self.codes().was_right(user);
+        }
         Ok(is_right)
     }
 
