@@ -103,7 +103,11 @@ impl Control {
     async fn hear(self: Arc<Self>, message: ToControl) {
         let told = match message {
             ToControl::Ask { ticket, question, from } => self.answer(ticket, question, from).await,
-            ToControl::Opened(record) => self.opened(*record).await,
+            ToControl::Opened(record) => {
+                let checked = self.opened((*record).clone()).await;
+                self.note_login(&record).await;
+                checked
+            }
             ToControl::Closed { conn } => {
                 self.sessions().closed(conn);
                 Ok(())
@@ -226,7 +230,6 @@ impl Control {
         if record.as_of.run == self.run {
             self.note_code(&record);
         }
-        self.note_login(&record).await;
         let lost_ground = match record.as_of.run == self.run {
             true => self.sessions().lost_ground_since(record.as_of.withdrawals, &record),
             // Its facts are from before this process was started.
