@@ -1,5 +1,7 @@
 //! What one credential may do of what its user may. It narrows, and can do nothing else.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Grant, Mode, RelPath, Services, Setting, Sources, Timestamp, deciding};
@@ -107,8 +109,9 @@ impl Scope {
         for grant in &mut left {
             grant.mode = self.mode.map_or(grant.mode, |most| grant.mode.and(most));
         }
-        left.sort_by(|a, b| a.path.cmp(&b.path));
-        left.dedup_by(|a, b| a.path == b.path);
+        // In their order: in the first of them a client starts.
+        let mut seen = BTreeSet::new();
+        left.retain(|grant| seen.insert(grant.path.clone()));
         without_remains(left)
     }
 
@@ -128,9 +131,10 @@ fn beneath(path: &RelPath, grants: &[Grant]) -> Vec<Grant> {
 
 /// Hiding hides something that is shown around it, and shows nothing inside it: what is left of neither is left out.
 fn without_remains(mut grants: Vec<Grant>) -> Vec<Grant> {
-    grants.sort_by_key(|g| g.path.components().count());
+    let mut outer_first = grants.clone();
+    outer_first.sort_by_key(|g| g.path.components().count());
     let mut kept: Vec<Grant> = Vec::with_capacity(grants.len());
-    for grant in grants {
+    for grant in outer_first {
         let stands = match deciding(&kept, &grant.path) {
             None => grant.is_visible(),
             Some(around) => around.is_visible(),
@@ -139,7 +143,8 @@ fn without_remains(mut grants: Vec<Grant>) -> Vec<Grant> {
             kept.push(grant);
         }
     }
-    kept
+    grants.retain(|grant| kept.iter().any(|k| k.path == grant.path));
+    grants
 }
 
 /// When and from where an account, a user or a credential may be used. The default is always and from everywhere.
@@ -226,7 +231,7 @@ mod tests {
         assert_eq!(Scope::default().grants(&user).len(), 3);
         assert_eq!(shown(&only(&["www/releases"], None).grants(&user)), ["www/releases rw"]);
         let backup = Scope { mode: Some(Mode::Ro), ..Scope::default() };
-        assert_eq!(shown(&backup.grants(&user)), ["logs ro", "www ro", "www/config hidden"]);
+        assert_eq!(shown(&backup.grants(&user)), ["www ro", "www/config hidden", "logs ro"]);
     }
 
     #[test]
