@@ -12,8 +12,9 @@ pub(super) struct ForwardOptions {
     /// open) [default: own]
     #[arg(long, value_name = "NETWORK")]
     network: Option<Network>,
-    /// Where forwards may lead: host:port, [address]:port, a port of localhost, or the path of a socket, with * for all
-    /// hosts or ports; several with commas or one option each, which replace all earlier ones; any or none [default: any]
+    /// Where forwards may lead: host:port (an IPv6 address in brackets), a port of localhost, or the path of a socket,
+    /// with * for all hosts or ports; several with commas or one option each, which replace all earlier ones; any or none
+    /// [default: any]
     #[arg(long, value_name = "PLACE", value_delimiter = ',')]
     permit_open: Vec<String>,
     /// Where it may listen for others: a port, host:port or the path of a socket, as above. Other addresses than localhost
