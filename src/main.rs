@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use enclos::admin::cli::{self, Examination, Next, Start};
 use enclos::config::{self, LogFormat};
 use enclos::domain::ForwardPolicy;
+use enclos::monitor::{Inherited, ToKeep};
 use enclos::telemetry::{self, Causes, Format};
-use enclos::wire::Link;
+use enclos::wire::{Link, Office};
 use enclos::worker::User;
 use enclos::{control, monitor, session, worker};
+use sd_notify::NotifyState;
 
 fn main() -> ExitCode {
     if let Some(user) = worker_of() {
@@ -54,23 +56,46 @@ fn serve(start: Start) -> ExitCode {
     if let Err(error) = session::check_host_keys(&node.monitor.paths.keys) {
         return report("enclos", Err(error));
     }
-    let control = |link: Link| report("control", control::serve(&node.control, link));
+    let control = |link: Link, office: Office| report("control", control::serve(&node.control, link, office));
     let sessions = || -> Result<monitor::SessionMain, String> {
         let prepared = session::prepare(&node.session, &node.monitor.paths.keys).map_err(|e| e.to_string())?;
         // A session has no standard error; what is worth knowing of its end it has told the monitor.
         Ok(Box::new(move |link| if prepared.serve(link).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }))
     };
     let roles = monitor::Roles { control: &control, sessions: &sessions };
-    let served = monitor::run(node, roles, &mut |ready| {
+    let inherited = match inherited() {
+        Ok(sockets) => sockets,
+        Err(error) => return report("enclos", Err(error)),
+    };
+    let kept: Vec<String> = inherited.iter().map(|socket| socket.name.clone()).collect();
+    let served = monitor::run(node, roles, inherited, &mut |ready, sockets| {
         cli::greet(&start, ready.rootless, &ready.layers, &ready.listen);
-        tell_systemd();
+        tell_systemd(&kept, sockets);
     });
     report("enclos", served)
 }
 
-/// Units that wait for this one go on (`Type=notify`). Without `NOTIFY_SOCKET` nobody waits, and nothing is done.
-fn tell_systemd() {
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+/// Sockets that systemd has kept while nothing of ours ran, or made (sd_listen_fds(3)).
+fn inherited() -> std::io::Result<Vec<Inherited>> {
+    let sockets = sd_notify::listen_fds_with_names()?;
+    sockets.map(|(number, name)| Ok(Inherited { socket: enclos::sys::take_descriptor(number)?, name })).collect()
+}
+
+/// Units that wait for this one go on (`Type=notify`), and the listening sockets are kept for the process that comes after
+/// this one (`FileDescriptorStoreMax=`). Without `NOTIFY_SOCKET` nobody waits, and nothing is done.
+///
+/// Of the sockets it had `kept`, those that the configuration does not name any more are given up.
+fn tell_systemd(kept: &[String], sockets: &[ToKeep<'_>]) {
+    let is_of_use = |name: &&String| sockets.iter().any(|socket| socket.name == **name);
+    let given_up = kept
+        .iter()
+        .filter(|name| !is_of_use(name))
+        .map(|name| sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]));
+    let stored = sockets.iter().filter(|socket| !kept.contains(&socket.name)).map(|socket| {
+        sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName(&socket.name)], &[socket.socket])
+    });
+    let ready = [sd_notify::notify(&[NotifyState::Ready])];
+    for error in given_up.chain(stored).chain(ready).filter_map(Result::err) {
         tracing::error!(%error, "systemd cannot be told that the node is ready");
     }
 }

@@ -50,9 +50,26 @@ impl Paths {
         self.state.join("run")
     }
 
+    /// The file by which the monitors of this directory share ids and numbers of connections.
+    pub fn ids(&self) -> PathBuf {
+        self.state.join("ids")
+    }
+
     /// The admin socket.
     pub fn admin_socket(&self) -> PathBuf {
         self.run_dir().join("admin.sock")
+    }
+
+    /// The admin socket of a monitor that has left the service and finishes what it has begun.
+    pub fn leaving_socket(&self, pid: u32) -> PathBuf {
+        self.run_dir().join(format!("leaving-{pid}.sock"))
+    }
+
+    /// Whether a name in the run directory is that of such a socket.
+    pub fn is_leaving_socket(name: &str) -> bool {
+        name.strip_prefix("leaving-")
+            .and_then(|rest| rest.strip_suffix(".sock"))
+            .is_some_and(|pid| pid.parse::<u32>().is_ok())
     }
 }
 
@@ -69,13 +86,6 @@ impl Ids {
     /// Whether an id is one of them.
     pub fn contains(self, id: u32) -> bool {
         id.checked_sub(self.first).is_some_and(|offset| offset < self.count)
-    }
-
-    /// Takes the last of them off, at most a quarter of all.
-    pub fn split(self, most: u32) -> (Ids, Ids) {
-        let last = most.min(self.count / 4);
-        let rest = self.count - last;
-        (Ids { count: rest, ..self }, Ids { first: self.first + rest, count: last })
     }
 }
 

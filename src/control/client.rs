@@ -1,13 +1,14 @@
 //! The other end of the admin socket: asks a running node, or opens the database itself when none runs.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use super::admin_socket::Reply;
 use super::operation::{self, Operation};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, SessionView};
 use super::store::Store;
-use crate::config::ControlSettings;
+use crate::config::{ControlSettings, Paths};
 use crate::telemetry::Causes;
 
 /// Why an operation could not even be asked for.
@@ -27,8 +28,18 @@ pub enum ClientError {
     Denied,
 }
 
-/// Has one operation done by whoever can do it.
+/// Has one operation done by whoever can do it. Sessions may be those of an earlier process, which finishes what it has
+/// begun.
 pub fn operate(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
+    let done = of_the_service(settings, operation.clone());
+    match operation {
+        Operation::SessionList => with_those_left(settings, done),
+        Operation::SessionKill { .. } if done.is_err() => by_those_left(settings, &operation).unwrap_or(done),
+        _ => done,
+    }
+}
+
+fn of_the_service(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
     match UnixStream::connect(settings.paths.admin_socket()) {
         Ok(stream) => ask(stream, &operation),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Denied),
@@ -38,6 +49,38 @@ pub fn operate(settings: &ControlSettings, operation: Operation) -> Result<Outco
         }
         Err(error) => Err(ClientError::Socket(error)),
     }
+}
+
+/// Sessions of the service, and those of the processes that have left it.
+fn with_those_left(
+    settings: &ControlSettings,
+    of_service: Result<Outcome, ClientError>,
+) -> Result<Outcome, ClientError> {
+    let of_those_left = asked_of_those_left(settings, &Operation::SessionList);
+    if of_those_left.is_empty() || matches!(&of_service, Err(error) if !matches!(error, ClientError::Refused(_))) {
+        return of_service;
+    }
+    // Until there is another, whoever has left the service still answers for it too.
+    let mut sessions = BTreeMap::new();
+    for outcome in of_those_left.into_iter().chain(of_service) {
+        if let Outcome::Sessions(list) = outcome {
+            sessions.extend(list.into_iter().map(|session: SessionView| (session.conn, session)));
+        }
+    }
+    Ok(Outcome::Sessions(sessions.into_values().collect()))
+}
+
+fn by_those_left(settings: &ControlSettings, operation: &Operation) -> Option<Result<Outcome, ClientError>> {
+    asked_of_those_left(settings, operation).into_iter().next().map(Ok)
+}
+
+/// What those answer that have left the service and do not refuse. A socket that nobody listens on was left behind.
+fn asked_of_those_left(settings: &ControlSettings, operation: &Operation) -> Vec<Outcome> {
+    let Ok(entries) = std::fs::read_dir(settings.paths.run_dir()) else { return Vec::new() };
+    let sockets = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let sockets =
+        sockets.filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(Paths::is_leaving_socket));
+    sockets.filter_map(|path| ask(UnixStream::connect(path).ok()?, operation).ok()).collect()
 }
 
 fn ask(mut stream: UnixStream, operation: &Operation) -> Result<Outcome, ClientError> {

@@ -15,13 +15,13 @@ use super::sessions::Sessions;
 use super::store::{About, Known, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
-use crate::config::{ControlSettings, Database, Ids};
+use crate::config::{ControlSettings, Database, Ids, Paths};
 use crate::domain::{
     AsOf, Claim, ClaimedName, ConnId, Factor, Factors, Facts, LastLogin, Proof, Secret, Service, Shown, Timestamp,
     narrows,
 };
 use crate::telemetry::Causes;
-use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Question, SessionRecord, ToControl};
+use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Office, Question, SessionRecord, ToControl};
 
 /// Between two looks at sessions whose time is over.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(200);
@@ -42,27 +42,31 @@ pub(super) struct Control {
     pub(super) database: Database,
     /// For how long last known facts may be served while the database is away.
     pub(super) database_grace: Duration,
+    paths: Paths,
     run: u64,
 }
 
 /// Serves until the monitor is gone. Called in a process that has given up every privilege.
-pub fn serve(settings: &ControlSettings, link: Link) -> Result<(), Error> {
+pub fn serve(settings: &ControlSettings, link: Link, office: Office) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Passwords are hashed there; nothing else waits for it.
         .max_blocking_threads(settings.max_hashing.max(1) + 1)
         .build()
         .map_err(Error::Runtime)?;
-    runtime.block_on(run(settings, link))
+    runtime.block_on(run(settings, link, office))
 }
 
-async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
+async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(), Error> {
     let store = Store::open(&settings.database).await?;
     let mut remembered = Remembered::default();
     remembered.forget(store.latest_change().await?, &About::Anyone);
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
-    let admin = admin_socket::bind(&settings.paths.admin_socket())?;
+    let admin = match office {
+        Office::Service => admin_socket::bind(&settings.paths.admin_socket())?,
+        Office::Leaving { pid } => admin_socket::bind(&settings.paths.leaving_socket(pid))?,
+    };
     let control = Arc::new(Control {
         store,
         ids: settings.ids,
@@ -74,6 +78,7 @@ async fn run(settings: &ControlSettings, link: Link) -> Result<(), Error> {
         remembered: Mutex::new(remembered),
         database: settings.database.clone(),
         database_grace: settings.database_grace,
+        paths: settings.paths.clone(),
         run: rand::random(),
     });
     control.monitor.send(&FromControl::Ready).await?;
@@ -112,9 +117,21 @@ impl Control {
                 self.sessions().closed(conn);
                 Ok(())
             }
+            ToControl::Leaving { pid } => {
+                self.leave(pid).await;
+                Ok(())
+            }
         };
         if let Err(error) = told {
             tracing::error!(%error, "the monitor cannot be told");
+        }
+    }
+
+    /// Another control takes over the admin socket; this one's is found by the number of its monitor, until that ends.
+    async fn leave(self: Arc<Self>, pid: u32) {
+        match admin_socket::bind(&self.paths.leaving_socket(pid)) {
+            Ok(listener) => admin_socket::listen(listener, self).await,
+            Err(error) => tracing::error!(error = %Causes(&error), "operators cannot list the sessions that are left"),
         }
     }
 

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use super::attaching::Helper;
 use super::children::Child;
+use super::ids::IdPool;
 use super::node::Node;
 use super::poll::Token;
 use super::sessions::Phase;
@@ -17,13 +18,15 @@ use super::shells::{self, Birth};
 use super::{Error, system};
 use crate::cell::shell::Own;
 use crate::cell::{Fault, Plan};
-use crate::config::Ids;
 use crate::domain::{AccountName, ForwardPolicy, ProgramPolicy, Services, UserName};
 use crate::telemetry::Causes;
 use crate::wire::{FromCell, FromZygote, Link, LinkError, ToSession, WorkerOrder};
 
 /// KiB in each of a cell's `/tmp`, `/var/tmp`, `/run` and `/dev/shm`, until policies say more.
 const SCRATCH: u64 = 256 * 1024;
+
+/// Most cells at the same time.
+const MOST_CELLS: usize = 4096;
 
 /// How long a cell may take until its worker is ready; an attach that hangs on a dead filesystem ends here too.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,6 +75,7 @@ enum Stage {
 
 #[derive(Debug)]
 struct Cell {
+    uid: u32,
     plan: CellPlan,
     link: Link,
     process: Option<OwnedFd>,
@@ -86,38 +90,44 @@ struct Cell {
     joined: BTreeSet<SessionId>,
 }
 
-/// All cells of a node, each by a number that no other has had; the number stands for an id, of which there are fewer.
-#[derive(Debug, Default)]
+/// All cells of a node, each by a number that no other has had for long, and with an id that no other process has.
+#[derive(Debug)]
 pub(super) struct Cells {
     cells: HashMap<u32, Cell>,
     next: u32,
-    /// The first id that is a cell's and not a session's.
-    first_id: u32,
-    most: u32,
+    ids: IdPool,
     zygote: Option<Child<()>>,
 }
 
 impl Cells {
-    pub(super) fn new(ids: Ids) -> Cells {
-        Cells { first_id: ids.first, most: ids.count, ..Cells::default() }
+    pub(super) fn new(ids: IdPool) -> Cells {
+        Cells { cells: HashMap::new(), next: 0, ids, zygote: None }
     }
 
-    /// A new number, whose id no live cell has.
-    fn reserve(&mut self) -> Option<u32> {
-        let taken: BTreeSet<u32> = self.cells.keys().map(|number| number % self.most).collect();
-        for _ in 0..self.most {
-            let number = self.next;
-            self.next = self.next.wrapping_add(1);
-            if !taken.contains(&(number % self.most)) {
-                return Some(number);
-            }
+    /// A new number and an id; `None` when there are as many cells as there may be.
+    fn reserve(&mut self) -> Option<(u32, u32)> {
+        if self.cells.len() >= MOST_CELLS {
+            return None;
         }
-        None
+        // There are fewer cells than numbers, so one is found.
+        while self.cells.contains_key(&self.next) {
+            self.next = self.next.wrapping_add(1);
+        }
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        Some((number, self.ids.take()?))
     }
 
-    /// The id of a cell.
-    fn id(&self, number: u32) -> u32 {
-        self.first_id + number % self.most
+    /// Takes a cell out whose process has ended, or was never there; its id may be given out again.
+    fn remove(&mut self, number: u32) -> Option<Cell> {
+        let cell = self.cells.remove(&number)?;
+        self.ids.give_back(cell.uid);
+        Some(cell)
+    }
+
+    /// Whether there are cells whose programs may run.
+    pub(super) fn is_empty(&self) -> bool {
+        self.cells.is_empty()
     }
 
     /// Whether some cell has to be looked after as time passes.
@@ -176,13 +186,12 @@ impl Node<'_> {
     }
 
     fn order_cell(&mut self, plan: CellPlan, session: SessionId) -> Result<(), Error> {
-        let Some(number) = self.cells.reserve() else {
+        let Some((number, uid)) = self.cells.reserve() else {
             return self.no_cell(session, "the server runs too many programs at the moment; try again later");
         };
         if self.cells.zygote.is_none() {
             self.fork_shell_zygote()?;
         }
-        let uid = self.cells.id(number);
         let plan = CellPlan { plan: plan.plan.with_ids(uid), ..plan };
         let (ours, theirs) = Link::pair()?;
         let birth = Birth {
@@ -196,10 +205,12 @@ impl Node<'_> {
         };
         let asked = self.cells.zygote.as_ref().map(|z| z.link.try_send(&birth, Some(theirs.as_fd())));
         if !matches!(asked, Some(Ok(()))) {
+            self.cells.ids.give_back(uid);
             return self.no_cell(session, "the server is overloaded; try again later");
         }
         self.poll.watch(&ours, Token::Cell(number)).map_err(system("watch a cell"))?;
         let cell = Cell {
+            uid,
             plan,
             link: ours,
             process: None,
@@ -358,7 +369,7 @@ impl Node<'_> {
     /// The process has ended, and with it all that ran in the cell.
     pub(super) fn bury_cell(&mut self, number: u32) -> Result<(), Error> {
         self.end_cell(number, "your programs were ended")?;
-        let Some(cell) = self.cells.cells.remove(&number) else { return Ok(()) };
+        let Some(cell) = self.cells.remove(number) else { return Ok(()) };
         self.poll.forget(&cell.link).map_err(system("stop watching a cell"))?;
         if let Some(pidfd) = cell.process {
             self.poll.forget(&pidfd).map_err(system("stop watching a cell"))?;
@@ -379,7 +390,7 @@ impl Node<'_> {
         if let Some(guard) = guard {
             self.give_back_helper(guard, false);
         }
-        if is_unborn && let Some(cell) = self.cells.cells.remove(&number) {
+        if is_unborn && let Some(cell) = self.cells.remove(number) {
             self.poll.forget(&cell.link).map_err(system("stop watching a cell"))?;
         }
         for session in waiting {

@@ -13,7 +13,7 @@ use super::{Error, system, zygote};
 use crate::cell::{self, Privilege};
 use crate::domain::ConnId;
 use crate::telemetry::Causes;
-use crate::wire::{EndReason, FromControl, FromZygote, LinkError, ToControl};
+use crate::wire::{EndReason, FromControl, FromZygote, LinkError, Office, ToControl};
 
 impl Node<'_> {
     pub(super) fn fork_zygote(&mut self) -> Result<(), Error> {
@@ -89,11 +89,12 @@ impl Node<'_> {
     pub(super) fn fork_control(&mut self) -> Result<(), Error> {
         let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
         let role = self.roles.control;
+        let office = if self.leaving_service { Office::Leaving { pid: std::process::id() } } else { Office::Service };
         let (database, run) = (&self.settings.database, self.settings.paths.run_dir());
         let writable: Vec<&Path> = database.directory().into_iter().chain([run.as_path()]).collect();
         let readable = database.readable();
         let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &writable, &readable) {
-            Ok(()) => role(link),
+            Ok(()) => role(link, office),
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "control could not drop its privileges");
                 ExitCode::FAILURE

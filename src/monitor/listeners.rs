@@ -1,7 +1,7 @@
 //! The listening sockets. Bytes are never read here: an accepted socket goes to a session unread.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrAny, SocketFlags, SocketType, sockopt};
@@ -20,13 +20,71 @@ pub(super) struct Listener {
     pub(super) address: SocketAddr,
 }
 
-/// Binds all addresses, or none.
-pub(super) fn bind(addresses: &[SocketAddr]) -> Result<Vec<Listener>, Error> {
+/// A socket that this process was started with: the service manager kept it while no process of ours ran, or made it.
+#[derive(Debug)]
+pub struct Inherited {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// The name that the service manager knows it by.
+    pub name: String,
+}
+
+/// A listening socket of ours, as the service manager is to keep it for the process that comes after this one.
+#[derive(Debug)]
+pub struct ToKeep<'a> {
+    /// The socket.
+    pub socket: BorrowedFd<'a>,
+    /// The name to keep it by.
+    pub name: String,
+}
+
+/// Where the name of a socket begins that we gave to the service manager ourselves.
+const OURS: &str = "listen-";
+
+impl Listener {
+    /// The name by which the service manager keeps it; a colon would end it (sd_notify(3), `FDNAME`).
+    fn name(&self) -> String {
+        format!("{OURS}{}", self.address).replace(':', "_")
+    }
+
+    /// What the service manager is to keep.
+    pub(super) fn to_keep(&self) -> ToKeep<'_> {
+        ToKeep { socket: self.socket.as_fd(), name: self.name() }
+    }
+}
+
+/// Listens on all addresses, or none: on those sockets that are there already, and on new ones.
+pub(super) fn open(addresses: &[SocketAddr], inherited: Vec<Inherited>) -> Result<Vec<Listener>, Error> {
     if addresses.is_empty() {
         return Err(Error::NoAddress);
     }
-    let bound = addresses.iter().map(|a| bind_one(*a).map_err(|source| Error::Listen { address: *a, source }));
-    bound.collect()
+    let mut there = Vec::new();
+    for Inherited { socket, name } in inherited {
+        let address = take_over(&socket).map_err(super::system("take over a socket of the service manager's"))?;
+        if addresses.contains(&address) {
+            there.push(Listener { socket, address });
+        } else if !name.starts_with(OURS) {
+            return Err(Error::Unnamed { address });
+        }
+        // Otherwise `listen` named it before and does not any more.
+    }
+    let mut opened = Vec::new();
+    for address in addresses {
+        match there.iter().position(|listener| listener.address == *address) {
+            Some(at) => opened.push(there.swap_remove(at)),
+            None => opened.push(bind_one(*address).map_err(|source| Error::Listen { address: *address, source })?),
+        }
+    }
+    Ok(opened)
+}
+
+/// Makes sure that a socket listens, and that nothing waits for it; says where.
+fn take_over(socket: &OwnedFd) -> Result<SocketAddr, Errno> {
+    if sockopt::socket_type(socket)? != SocketType::STREAM || !sockopt::socket_acceptconn(socket)? {
+        return Err(Errno::INVAL);
+    }
+    rustix::io::ioctl_fionbio(socket, true)?;
+    rustix::net::getsockname(socket)?.try_into()
 }
 
 fn bind_one(address: SocketAddr) -> Result<Listener, Errno> {

@@ -13,7 +13,9 @@ mod admission;
 mod attaching;
 mod cells;
 mod children;
+mod ids;
 mod keeping;
+mod leaving;
 mod listeners;
 mod login;
 mod node;
@@ -24,6 +26,7 @@ mod stopping;
 mod trial;
 mod zygote;
 
+pub use listeners::{Inherited, ToKeep};
 pub use shells::WORKER;
 
 use std::net::SocketAddr;
@@ -36,7 +39,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::cell::{self, Privilege};
 use crate::config;
 use crate::domain::{Layer, LayerReport};
-use crate::wire::{Link, LinkError};
+use crate::wire::{Link, LinkError, Office};
 
 /// What runs in each session, made once in the zygote: host keys loaded, buffers ready.
 pub type SessionMain = Box<dyn Fn(Link) -> ExitCode>;
@@ -44,7 +47,7 @@ pub type SessionMain = Box<dyn Fn(Link) -> ExitCode>;
 /// The rooms that the monitor forks but may not know.
 pub struct Roles<'a> {
     /// Runs control until its link is gone. Called in a process without privilege.
-    pub control: &'a dyn Fn(Link) -> ExitCode,
+    pub control: &'a dyn Fn(Link, Office) -> ExitCode,
     /// Prepares what all sessions share. Called in the zygote, while files of the host can still be opened. The text
     /// of an error says what to do.
     pub sessions: &'a dyn Fn() -> Result<SessionMain, String>,
@@ -75,6 +78,19 @@ pub enum Error {
         /// What the kernel answered.
         source: Errno,
     },
+    /// A socket came from outside that is not to be listened on.
+    #[error(
+        "a socket for {address} was handed over that `listen` does not name; add it there, or take it out of the socket unit"
+    )]
+    Unnamed {
+        /// Its address.
+        address: SocketAddr,
+    },
+    /// Every id of the range belongs to some process.
+    #[error(
+        "all user ids of this node are taken, by an earlier process whose sessions are not finished; widen `ids`, or end those"
+    )]
+    NoIds,
     /// A layer that the configuration requires does not hold.
     #[error("the layer {layer} is required but does not hold on this host: {why}")]
     Required {
@@ -127,10 +143,16 @@ fn system(step: &'static str) -> impl Fn(Errno) -> Error {
     move |source| Error::System { step, source }
 }
 
-/// Serves until SIGTERM or SIGINT. `on_ready` is called once, when the first connection may come.
-pub fn run(settings: &config::Node, roles: Roles<'_>, on_ready: &mut dyn FnMut(&Ready)) -> Result<(), Error> {
+/// Serves until SIGTERM or SIGINT, or until the service is left to another process (see [`leaving`]). `inherited` are
+/// sockets that the service manager has kept. `on_ready` is called once, when the first connection may come.
+pub fn run(
+    settings: &config::Node,
+    roles: Roles<'_>,
+    inherited: Vec<Inherited>,
+    on_ready: &mut dyn FnMut(&Ready, &[ToKeep<'_>]),
+) -> Result<(), Error> {
     await_single_thread()?;
-    let listeners = listeners::bind(&settings.monitor.listen)?;
+    let listeners = listeners::open(&settings.monitor.listen, inherited)?;
     take_all_descriptors()?;
     let privilege = Privilege::establish()?;
     let layers = trial::layers(privilege, &settings.monitor)?;
@@ -138,7 +160,7 @@ pub fn run(settings: &config::Node, roles: Roles<'_>, on_ready: &mut dyn FnMut(&
     cell::keep_for_monitor()?;
     let ready =
         Ready { rootless: privilege != Privilege::Root, layers, listen: listeners.iter().map(|l| l.address).collect() };
-    node::Node::start(&settings.monitor, roles, privilege, listeners)?.serve(&mut || on_ready(&ready))
+    node::Node::start(&settings.monitor, roles, privilege, listeners)?.serve(&mut |sockets| on_ready(&ready, sockets))
 }
 
 /// Builds a cell, looks out of it, and says which layers hold.

@@ -10,13 +10,13 @@ use super::admission::{Admission, Load, Peer, turn_away};
 use super::attaching::Helpers;
 use super::cells::Cells;
 use super::children::{Child, Pause, reap};
-use super::listeners::{Listener, accept};
+use super::ids::{ConnNumbers, IdPool};
+use super::listeners::{Listener, ToKeep, accept};
 use super::poll::{Poll, Token};
 use super::sessions::{Phase, Sessions};
 use super::{Error, Roles, system};
 use crate::cell::Privilege;
 use crate::config::MonitorSettings;
-use crate::domain::ConnId;
 use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromSession, Link, LinkError, Notice, ToControl, ToSession, ToZygote};
 
@@ -24,8 +24,6 @@ use crate::wire::{EndReason, FromSession, Link, LinkError, Notice, ToControl, To
 const TICK: Duration = Duration::from_millis(100);
 /// What a session gets to say goodbye in before it is killed.
 const FAREWELL: Duration = Duration::from_millis(300);
-/// Most shell cells at the same time.
-const MOST_CELLS: u32 = 4096;
 /// Connections accepted in one turn, so that a flood of them does not keep the others waiting.
 const ACCEPTED_AT_ONCE: usize = 64;
 
@@ -61,8 +59,10 @@ pub(super) struct Node<'a> {
     pub(super) zygote: Option<Child<()>>,
     pub(super) zygote_pause: Pause,
     pub(super) arrivals: VecDeque<Arrival>,
-    pub(super) next_conn: u64,
+    pub(super) conn_numbers: ConnNumbers,
     pub(super) stopping: Option<Instant>,
+    /// Whether another process has the service, and this one only finishes what it has begun.
+    pub(super) leaving_service: bool,
 }
 
 impl<'a> Node<'a> {
@@ -74,13 +74,13 @@ impl<'a> Node<'a> {
         listeners: Vec<Listener>,
     ) -> Result<Node<'a>, Error> {
         let most = settings.max_connections.saturating_add(settings.spare_sessions).saturating_add(16);
-        let (of_sessions, of_cells) = settings.ids.split(MOST_CELLS);
+        let ids = || IdPool::new(&settings.paths.ids(), settings.ids);
         let mut node = Node {
             settings,
             privilege,
             poll: Poll::new().map_err(system("make the poll set"))?,
-            sessions: Sessions::new(of_sessions, most),
-            cells: Cells::new(of_cells),
+            sessions: Sessions::new(ids()?, most),
+            cells: Cells::new(ids()?),
             helpers: Helpers::default(),
             tickets: HashMap::new(),
             next_ticket: 1,
@@ -99,8 +99,9 @@ impl<'a> Node<'a> {
             zygote: None,
             zygote_pause: Pause::default(),
             arrivals: VecDeque::new(),
-            next_conn: 1,
+            conn_numbers: ConnNumbers::new(&settings.paths.ids())?,
             stopping: None,
+            leaving_service: false,
         };
         node.poll.watch(&node.signals, Token::Signals).map_err(system("watch for signals"))?;
         node.fork_control()?;
@@ -109,7 +110,7 @@ impl<'a> Node<'a> {
     }
 
     /// Waits until both children are ready, lets clients in, and serves them until told to stop.
-    pub(super) fn serve(mut self, on_ready: &mut dyn FnMut()) -> Result<(), Error> {
+    pub(super) fn serve(mut self, on_ready: &mut dyn FnMut(&[ToKeep<'_>])) -> Result<(), Error> {
         while !self.is_ready() {
             self.turn()?;
             self.give_up_on_failed_start()?;
@@ -117,7 +118,7 @@ impl<'a> Node<'a> {
         for (n, listener) in (0_u32..).zip(&self.listeners) {
             self.poll.watch(&listener.socket, Token::Listener(n)).map_err(system("watch a listening socket"))?;
         }
-        on_ready();
+        on_ready(&self.listeners.iter().map(Listener::to_keep).collect::<Vec<_>>());
         while !self.is_over() {
             self.turn()?;
         }
@@ -190,6 +191,9 @@ impl<'a> Node<'a> {
             }
             self.pause_accepting(false)?;
         }
+        if self.leaving_service {
+            self.let_spare_ones_go()?;
+        }
         self.end_late(now);
         self.end_late_cells(now)?;
         self.hire()
@@ -218,8 +222,7 @@ impl<'a> Node<'a> {
             tracing::warn!(peer = %address, why, "connection turned away");
             return turn_away(socket);
         }
-        let conn = ConnId(self.next_conn);
-        self.next_conn += 1;
+        let conn = self.conn_numbers.next();
         let deadline = Instant::now() + self.settings.login_grace;
         tracing::debug!(%conn, peer = %address, "connection");
         self.arrivals.push_back(Arrival { peer: Peer { conn, address, deadline }, socket });
@@ -276,7 +279,8 @@ impl<'a> Node<'a> {
             return Ok(());
         }
         let coming = self.sessions.which(|s| matches!(s.phase, Phase::Newborn | Phase::Spare)).len();
-        let wanted = self.settings.spare_sessions.max(1) + self.arrivals.len();
+        let spare = if self.leaving_service { 0 } else { self.settings.spare_sessions.max(1) };
+        let wanted = spare + self.arrivals.len();
         for _ in coming..wanted {
             if !self.order_birth()? {
                 break;

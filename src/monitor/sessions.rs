@@ -13,9 +13,9 @@ use rustix::process::Signal;
 use super::admission::Peer;
 use super::attaching::Helper;
 use super::cells::CellPlan;
+use super::ids::IdPool;
 use crate::authority::{Principal, Proven};
 use crate::cell::Plan;
-use crate::config::Ids;
 use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof};
 use crate::wire::{FromSession, Link, Question, SessionRecord};
 
@@ -232,22 +232,21 @@ impl Spent {
 pub(super) struct Sessions {
     slots: Vec<Slot>,
     free: VecDeque<u32>,
-    ids: Ids,
+    ids: IdPool,
     most: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
+    uid: u32,
     generation: u32,
     session: Option<Session>,
 }
 
 impl Sessions {
     /// No sessions yet, and at most `most`.
-    pub(super) fn new(ids: Ids, most: usize) -> Sessions {
-        // The first id may be control's.
-        let possible = ids.count.saturating_sub(1) as usize;
-        Sessions { slots: Vec::new(), free: VecDeque::new(), ids, most: most.min(possible) }
+    pub(super) fn new(ids: IdPool, most: usize) -> Sessions {
+        Sessions { slots: Vec::new(), free: VecDeque::new(), ids, most }
     }
 
     /// Finds a slot for a new session; `None` when all are taken.
@@ -255,13 +254,14 @@ impl Sessions {
         let slot = match self.free.pop_front() {
             Some(slot) => slot,
             None if self.slots.len() < self.most => {
-                self.slots.push(Slot::default());
+                let uid = self.ids.take()?;
+                self.slots.push(Slot { uid, generation: 0, session: None });
                 u32::try_from(self.slots.len() - 1).ok()?
             }
             None => return None,
         };
-        let uid = self.ids.first + 1 + slot;
         let place = self.slots.get_mut(slot as usize)?;
+        let uid = place.uid;
         place.generation = place.generation.wrapping_add(1) & GENERATION_MASK;
         place.session = Some(Session::unborn(uid, link));
         Some((slot, uid))
@@ -314,6 +314,7 @@ pub(super) const GENERATION_MASK: u32 = 0x00ff_ffff;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Ids;
     use crate::wire::Event;
 
     fn probe() -> FromSession {
@@ -321,7 +322,9 @@ mod tests {
     }
 
     fn sessions() -> Sessions {
-        Sessions::new(Ids { first: 1000, count: 3 }, 10)
+        let dir = tempfile::tempdir().expect("a directory");
+        let ids = IdPool::new(&dir.path().join("ids"), Ids { first: 1000, count: 3 }).expect("ids");
+        Sessions::new(ids, 10)
     }
 
     #[test]

@@ -17,8 +17,10 @@ const LAST_CALL: Duration = Duration::from_secs(2);
 
 impl Node<'_> {
     pub(super) fn read_signals(&mut self) -> Result<(), Error> {
-        while let Ok(Some(_)) = self.signals.read_signal() {
-            if self.stopping.is_none() {
+        while let Ok(Some(told)) = self.signals.read_signal() {
+            if told.ssi_signo == Signal::SIGUSR1 as u32 {
+                self.leave()?;
+            } else if self.stopping.is_none() {
                 self.stop()?;
             }
         }
@@ -44,7 +46,7 @@ impl Node<'_> {
         Ok(())
     }
 
-    fn dismiss(&mut self, slot: u32) -> Result<(), Error> {
+    pub(super) fn dismiss(&mut self, slot: u32) -> Result<(), Error> {
         match self.sessions.get(slot) {
             Some(session) if session.process.is_some() => {
                 session.kill();
@@ -57,6 +59,10 @@ impl Node<'_> {
 
     /// Whether everything has ended. Children end when their links close, and are killed when they do not.
     pub(super) fn is_over(&mut self) -> bool {
+        if self.has_left() {
+            self.end_children();
+            return true;
+        }
         let Some(deadline) = self.stopping else { return false };
         let late = deadline <= Instant::now();
         if self.sessions.iter().next().is_some() && !late {
@@ -66,22 +72,26 @@ impl Node<'_> {
             session.kill();
         }
         self.kill_cells();
+        self.end_children();
+        true
+    }
+
+    fn end_children(&self) {
         let children = [self.control.as_ref().map(Child::kill), self.zygote.as_ref().map(Child::kill)];
         for errno in children.into_iter().flatten().filter_map(Result::err) {
             tracing::error!(%errno, "a child could not be ended");
         }
-        true
     }
 }
 
-/// The signals that end a node, as a descriptor.
+/// The signals that a node is told by, as a descriptor: to end, or to leave the service to another process.
 pub(super) fn take_signals() -> Result<SignalFd, Error> {
     let as_errno = |e: nix::errno::Errno| Error::System {
         step: "take over the signals",
         source: Errno::from_raw_os_error(e as i32),
     };
     let mut wanted = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
         wanted.add(signal);
     }
     wanted.thread_block().map_err(as_errno)?;

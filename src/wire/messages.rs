@@ -244,6 +244,23 @@ pub enum ToControl {
         /// Which.
         conn: ConnId,
     },
+    /// The service is left to another process, and to its control.
+    Leaving {
+        /// Process id of the monitor that finishes what it has begun; operators find its control by that.
+        pid: u32,
+    },
+}
+
+/// What a control is for, and so where operators find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Office {
+    /// The node's.
+    Service,
+    /// That of a monitor that has left the service and finishes what it has begun.
+    Leaving {
+        /// Process id of the monitor.
+        pid: u32,
+    },
 }
 
 /// A live session, as `session list` shows it.

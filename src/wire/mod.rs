@@ -15,8 +15,8 @@ pub use async_link::AsyncLink;
 pub use forwards::{Forward, Forwarded, Origin, Place, Reason, Refusal, Target};
 pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received};
 pub use messages::{
-    EndReason, Event, FromControl, FromSession, FromZygote, Granted, Notice, Question, SessionRecord, ToControl,
-    ToSession, ToZygote,
+    EndReason, Event, FromControl, FromSession, FromZygote, Granted, Notice, Office, Question, SessionRecord,
+    ToControl, ToSession, ToZygote,
 };
 pub use programs::{Ended, FromCell, FromWorker, NotStarted, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
 pub use streams::{read, set_nonblocking, shut_down_writing, write};

@@ -26,7 +26,7 @@ as_root_and_rootless!(
 );
 
 /// A transfer that is under way: one block has been written, and more are to come.
-struct Transfer {
+pub(crate) struct Transfer {
     raw: Raw,
     handle: Vec<u8>,
     written: u64,
@@ -35,7 +35,7 @@ struct Transfer {
 static BLOCK: [u8; 32_768] = [7; 32_768];
 
 impl Transfer {
-    fn begin(login: &Login) -> Transfer {
+    pub(crate) fn begin(login: &Login) -> Transfer {
         let mut raw = Raw::connect(login);
         let crate::harness::Reply::Handle(handle) = raw.open(b"/transfer", open::WRITE | open::CREATE) else {
             panic!("cannot open");
@@ -47,14 +47,14 @@ impl Transfer {
 
     /// Writes on, far beyond what could have been under way already.
     #[track_caller]
-    fn goes_on(&mut self) {
+    pub(crate) fn goes_on(&mut self) {
         for _ in 0..64 {
             assert!(self.raw.write_at(&self.handle, self.written, &BLOCK).is_success(), "a transfer was interrupted");
             self.written += BLOCK.len() as u64;
         }
     }
 
-    fn finish(mut self, node: &Node, place: &str) {
+    pub(crate) fn finish(mut self, node: &Node, place: &str) {
         self.goes_on();
         assert!(self.raw.close(&self.handle).is_success());
         let file = node.home("acme").join(place).join("transfer");

@@ -18,6 +18,7 @@ mod forwards;
 mod login;
 mod nodes;
 mod programs;
+mod restart;
 mod transfer;
 mod uploads;
 mod views;

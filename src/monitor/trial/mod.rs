@@ -19,6 +19,7 @@ use inside::{Findings, WITNESS};
 
 use super::attaching::Helpers;
 use super::children::{Child, reap};
+use super::ids::IdPool;
 use super::{Error, SessionMain, zygote};
 use crate::cell::{self, Fault, Plan, Privilege};
 use crate::config::MonitorSettings;
@@ -31,9 +32,12 @@ const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 
 /// Builds a cell and says which layers hold.
 pub(super) fn layers(privilege: Privilege, settings: &MonitorSettings) -> Result<Vec<LayerReport>, Error> {
-    let place = Place::make(privilege, settings)?;
+    // Claimed for as long as the trial takes: a node may be serving meanwhile.
+    let mut ids = IdPool::new(&settings.paths.ids(), settings.ids)?;
+    let (Some(uid), Some(owner)) = (ids.take(), ids.take()) else { return Err(Error::NoIds) };
+    let place = Place::make(privilege, settings, owner)?;
     let zygote: Child<()> = Child::fork(c"enclos-trial", |link| run_zygote(&link, privilege))?;
-    let seen = look(&zygote, &place, privilege, settings);
+    let seen = look(&zygote, &place, privilege, uid);
     // The trial session ends with the zygote's link or by its own; the zygote is ended here.
     zygote.kill().map_err(super::system("end the trial"))?;
     wait(&zygote.pidfd)?;
@@ -52,13 +56,7 @@ fn run_zygote(link: &Link, privilege: Privilege) -> ExitCode {
     }
 }
 
-fn look(
-    zygote: &Child<()>,
-    place: &Place,
-    privilege: Privilege,
-    settings: &MonitorSettings,
-) -> Result<Vec<LayerReport>, Error> {
-    let uid = settings.ids.first + 1;
+fn look(zygote: &Child<()>, place: &Place, privilege: Privilege, uid: u32) -> Result<Vec<LayerReport>, Error> {
     let (ours, theirs) = Link::pair()?;
     let FromZygote::Ready = hear::<FromZygote>(&zygote.link)?.0 else { return Err(unexpected()) };
     zygote.link.send(&ToZygote::Birth { slot: 0, generation: 0, uid }, Some(theirs.as_fd()))?;
@@ -164,10 +162,10 @@ struct Place {
 }
 
 impl Place {
-    fn make(privilege: Privilege, settings: &MonitorSettings) -> Result<Place, Error> {
+    fn make(privilege: Privilege, settings: &MonitorSettings, id: u32) -> Result<Place, Error> {
         let owner = match privilege {
             // An id of the node's own range that no session has during the trial.
-            Privilege::Root => (settings.ids.first + 2, settings.ids.first + 2),
+            Privilege::Root => (id, id),
             Privilege::Rootless { uid, gid } => (uid, gid),
         };
         let state = fs::canonicalize(&settings.paths.state).map_err(io("open the state directory"))?;

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::chown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -222,12 +223,27 @@ impl Node {
 
     /// Starts the server and waits until a session of it says hello.
     pub(crate) fn serve(&mut self) {
-        let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");
         let mut command = self.enclos(&["serve"]);
-        command.envs(self.environment.iter().copied()).stdin(Stdio::null());
+        command.stdin(Stdio::null());
+        self.spawn(command);
+        self.await_hello();
+    }
+
+    /// Starts it as systemd does that has kept its listening socket (sd_listen_fds(3)); does not wait.
+    pub(crate) fn serve_with(&mut self, socket: &TcpListener, name: &str) {
+        let serve = self.enclos(&["serve"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"", "sh"]);
+        command.arg(serve.get_program()).args(serve.get_args()).env("LISTEN_FDNAMES", name).current_dir(self.dir());
+        command.stdin(Stdio::from(OwnedFd::from(socket.try_clone().expect("the socket again"))));
+        self.spawn(command);
+    }
+
+    fn spawn(&mut self, mut command: Command) {
+        let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");
+        command.envs(self.environment.iter().copied());
         command.stdout(log.try_clone().expect("the log file again")).stderr(log);
         self.server = Some(command.spawn().expect("start the server"));
-        self.await_hello();
     }
 
     /// Waits until a session says hello: the listener, the zygote and the monitor then work.
