@@ -1,11 +1,12 @@
-//! The host keys of a node, read once in the zygote.
+//! The host keys of a node and their certificates, read once in the zygote.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ssh_key::PrivateKey;
+use ssh_key::certificate::CertType;
+use ssh_key::{Certificate, PrivateKey};
 
 /// Names that are looked for, in the order in which they are offered.
 const NAMES: [&str; 3] = ["ssh_host_ed25519_key", "ssh_host_ecdsa_key", "ssh_host_rsa_key"];
@@ -43,16 +44,69 @@ pub enum HostKeyError {
         /// Why.
         source: ssh_key::Error,
     },
+    /// The certificate beside it is none.
+    #[error("{} is not a certificate in OpenSSH's format", path.display())]
+    NoCertificate {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: ssh_key::Error,
+    },
+    /// The certificate beside it cannot be used with it.
+    #[error("the certificate {} {what}; sign the host key anew with: ssh-keygen -s CA -h -I NAME -n NAME {}", path.display(), of.display())]
+    WrongCertificate {
+        /// Which.
+        path: PathBuf,
+        /// The public key that it should be of.
+        of: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
 }
 
-/// Reads all host keys that are there; there must be one.
-pub(super) fn load(directory: &Path) -> Result<Vec<PrivateKey>, HostKeyError> {
-    let keys: Vec<PrivateKey> =
-        NAMES.iter().filter_map(|name| load_one(&directory.join(name)).transpose()).collect::<Result<_, _>>()?;
-    if keys.is_empty() {
+/// What proves a node to its clients.
+#[derive(Debug)]
+pub(super) struct HostKeys {
+    /// The private keys, best first.
+    pub(super) keys: Vec<PrivateKey>,
+    /// What authorities say of them (`ssh_host_ed25519_key-cert.pub`). Clients that trust none of those take the keys.
+    pub(super) certificates: Vec<Certificate>,
+}
+
+/// Reads all host keys that are there; there must be one. What lies beside one as its certificate must be it.
+pub(super) fn load(directory: &Path) -> Result<HostKeys, HostKeyError> {
+    let mut found = HostKeys { keys: Vec::new(), certificates: Vec::new() };
+    for name in NAMES {
+        let Some(key) = load_one(&directory.join(name))? else { continue };
+        found.certificates.extend(load_certificate(directory, name, &key)?);
+        found.keys.push(key);
+    }
+    if found.keys.is_empty() {
         return Err(HostKeyError::None { directory: directory.to_owned() });
     }
-    Ok(keys)
+    Ok(found)
+}
+
+fn load_certificate(directory: &Path, name: &str, key: &PrivateKey) -> Result<Option<Certificate>, HostKeyError> {
+    let path = directory.join(format!("{name}-cert.pub"));
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(HostKeyError::Unreadable { path, source }),
+    };
+    let certificate = match Certificate::from_openssh(text.trim_end()) {
+        Ok(certificate) => certificate,
+        Err(source) => return Err(HostKeyError::NoCertificate { path, source }),
+    };
+    let of = directory.join(format!("{name}.pub"));
+    let wrong = |what| HostKeyError::WrongCertificate { path, of, what };
+    if certificate.cert_type() != CertType::Host {
+        return Err(wrong("is for a user and not for a host"));
+    }
+    if certificate.public_key() != key.public_key().key_data() {
+        return Err(wrong("is that of another key"));
+    }
+    Ok(Some(certificate))
 }
 
 fn load_one(path: &Path) -> Result<Option<PrivateKey>, HostKeyError> {

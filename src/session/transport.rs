@@ -23,6 +23,7 @@ use tokio::net::TcpStream;
 use connection::Connection;
 use prompt::Prompt;
 
+use super::host_keys::HostKeys;
 use super::login::Client;
 use super::surroundings::Customs;
 use super::{Error, FAREWELL};
@@ -74,7 +75,7 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    pub(super) fn new(settings: &SessionSettings, keys: Vec<PrivateKey>) -> Transport {
+    pub(super) fn new(settings: &SessionSettings, HostKeys { keys, certificates }: HostKeys) -> Transport {
         let config = server::Config {
             server_id: SshId::Standard(IDENT.into()),
             methods: factors::methods(None),
@@ -89,6 +90,7 @@ impl Transport {
                 ..Preferred::default()
             },
             keys,
+            certificates,
             limits: Limits::new(REKEY_BYTES, REKEY_BYTES, REKEY_TIME),
             window_size: WINDOW,
             maximum_packet_size: 32 * 1024,
@@ -101,7 +103,6 @@ impl Transport {
             keepalive_interval: settings.keepalive_interval,
             keepalive_max: settings.keepalive_max,
             nodelay: true,
-            ..server::Config::default()
         };
         let customs = Customs::new(settings.motd.as_deref(), &settings.accept_env);
         Transport { config: Arc::new(config), customs }

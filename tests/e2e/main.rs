@@ -15,6 +15,7 @@ mod deploy;
 mod faults;
 mod first_run;
 mod forwards;
+mod hygiene;
 mod login;
 mod nodes;
 mod programs;

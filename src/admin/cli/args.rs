@@ -62,6 +62,9 @@ pub(super) enum Command {
     /// Live sessions of the node that runs here
     #[command(subcommand)]
     Session(Session),
+    /// Host keys, by which clients know this server
+    #[command(subcommand)]
+    HostKey(HostKey),
 }
 
 #[derive(Debug, Args)]
@@ -274,6 +277,22 @@ pub(super) enum Totp {
     Enrol { user: UserName },
     /// Take it away
     Remove { user: UserName },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HostKey {
+    /// List them with their fingerprints
+    List,
+    /// Print lines for the known_hosts of clients
+    KnownHosts {
+        /// Name or address that clients connect to
+        host: String,
+    },
+    /// Print SSHFP records for the DNS
+    Sshfp {
+        /// Name of the host
+        host: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

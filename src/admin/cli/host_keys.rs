@@ -1,4 +1,4 @@
-//! Host keys of a node: made when they are missing, never replaced.
+//! Host keys of a node: made when they are missing, never replaced; `enclos host-key …`.
 
 use std::fs;
 use std::io::Write;
@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rand::rand_core::UnwrapErr;
 use rand::rngs::SysRng;
-use ssh_key::{Algorithm, EcdsaCurve, LineEnding, PrivateKey};
+use serde::Serialize;
+use ssh_key::{Algorithm, EcdsaCurve, HashAlg, LineEnding, PrivateKey, PublicKey};
 
-use super::{CommandError, Result};
+use super::args::HostKey;
+use super::{CommandError, Context, Result, table};
 
 /// A kind of key that can be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,106 @@ pub(super) fn make_first(directory: &Path) -> Result<()> {
         return Ok(());
     }
     make_missing(directory, &[Kind::Ed25519])
+}
+
+/// A host key, as `host-key list` shows it.
+#[derive(Debug, Serialize)]
+struct Shown {
+    algorithm: String,
+    fingerprint: String,
+    certificate: bool,
+    path: PathBuf,
+}
+
+/// Says what clients, their known_hosts and the DNS should know.
+pub(super) fn run(context: &Context<'_>, command: &HostKey) -> Result<()> {
+    let directory = &context.node.monitor.paths.keys;
+    let keys = public_keys(directory)?;
+    match command {
+        HostKey::List => list(&keys, context.json),
+        HostKey::KnownHosts { host } => {
+            let port = context.node.monitor.listen.first().map_or(22, std::net::SocketAddr::port);
+            known_hosts(&keys, host, port)
+        }
+        HostKey::Sshfp { host } => sshfp(&keys, host),
+    }
+}
+
+/// The public halves of the keys that are there; the private ones are not needed, and are root's alone.
+fn public_keys(directory: &Path) -> Result<Vec<(PathBuf, PublicKey)>> {
+    let mut keys = Vec::new();
+    for kind in [Kind::Ed25519, Kind::Ecdsa, Kind::Rsa] {
+        let path = public_path(&directory.join(kind.file_name()));
+        match fs::read_to_string(&path) {
+            Ok(text) => keys.push((path, PublicKey::from_openssh(text.trim_end())?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(CommandError::File { what: "read the public key", path, source }),
+        }
+    }
+    if keys.is_empty() {
+        let sentence = format!(
+            "no public host key in {}; a node makes one at its first start, and ssh-keygen -y that of a private one",
+            directory.display()
+        );
+        return Err(CommandError::Input(sentence));
+    }
+    Ok(keys)
+}
+
+fn list(keys: &[(PathBuf, PublicKey)], json: bool) -> Result<()> {
+    let shown: Vec<Shown> = keys
+        .iter()
+        .map(|(path, key)| Shown {
+            algorithm: key.algorithm().to_string(),
+            fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+            certificate: certificate_path(path).exists(),
+            path: path.clone(),
+        })
+        .collect();
+    if json {
+        return print(&serde_json::to_string_pretty(&shown)?);
+    }
+    let row = |key: &Shown| {
+        let certificate = if key.certificate { "yes" } else { "-" };
+        vec![key.algorithm.clone(), key.fingerprint.clone(), certificate.to_owned(), key.path.display().to_string()]
+    };
+    let rows: Vec<Vec<String>> = shown.iter().map(row).collect();
+    print(&table::layout(&["ALGORITHM", "FINGERPRINT", "CERTIFICATE", "FILE"], &rows))
+}
+
+/// Lines for `known_hosts` (sshd(8)): a port other than 22 stands beside the name in brackets.
+fn known_hosts(keys: &[(PathBuf, PublicKey)], host: &str, port: u16) -> Result<()> {
+    let name = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+    for (_, key) in keys {
+        let blob = PublicKey::new(key.key_data().clone(), "").to_openssh()?;
+        print(&format!("{name} {}", blob.trim_end()))?;
+    }
+    Ok(())
+}
+
+/// Records for the DNS (RFC 4255; numbers by RFC 6594 and RFC 7479), with SHA-256.
+fn sshfp(keys: &[(PathBuf, PublicKey)], host: &str) -> Result<()> {
+    for (_, key) in keys {
+        let algorithm = match key.algorithm() {
+            Algorithm::Rsa { .. } => 1,
+            Algorithm::Ecdsa { .. } => 3,
+            _ => 4,
+        };
+        let digest = key.fingerprint(HashAlg::Sha256);
+        let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        print(&format!("{host} IN SSHFP {algorithm} 2 {hex}"))?;
+    }
+    Ok(())
+}
+
+fn print(text: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{text}").map_err(CommandError::Print)
+}
+
+/// Where the certificate of a public key lies: `KEY-cert.pub` beside `KEY.pub`.
+fn certificate_path(public: &Path) -> PathBuf {
+    let stem = public.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    public.with_file_name(format!("{stem}-cert.pub"))
 }
 
 /// Writes a new private key, readable by its owner only, and the public one beside it with `.pub`.

@@ -127,6 +127,7 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Passwd(options) => credentials::run_passwd(&context, &options)?,
         Command::Totp(command) => credentials::run_totp(&context, command)?,
         Command::Session(command) => sessions::run(&context, command)?,
+        Command::HostKey(command) => host_keys::run(&context, &command)?,
     }
     Ok(Next::Exit(ExitCode::SUCCESS))
 }

@@ -72,6 +72,11 @@ impl Login {
         self.key.with_extension("pub")
     }
 
+    /// The same person, who knows other servers.
+    pub(crate) fn knowing(&self, known_hosts: &Path) -> Login {
+        Login { known_hosts: known_hosts.to_owned(), ..self.clone() }
+    }
+
     /// The file that names the server's key.
     pub(crate) fn known_hosts(&self) -> &Path {
         &self.known_hosts
