@@ -9,6 +9,8 @@ mod system_users;
 mod written;
 
 pub use database::{Database, ServerUrl};
-pub use settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
+pub use settings::{
+    AuditPlace, AuditSettings, ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings,
+};
 pub use system_users::{is_taken, system_user};
 pub use written::{ConfigError, DEFAULT_FILE, Written, load};

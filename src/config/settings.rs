@@ -55,6 +55,16 @@ impl Paths {
         self.state.join("ids")
     }
 
+    /// The directory of the audit trail, owned by control.
+    pub fn audit_dir(&self) -> PathBuf {
+        self.state.join("audit")
+    }
+
+    /// The file of the audit trail.
+    pub fn audit_file(&self) -> PathBuf {
+        self.audit_dir().join("audit.jsonl")
+    }
+
     /// The admin socket.
     pub fn admin_socket(&self) -> PathBuf {
         self.run_dir().join("admin.sock")
@@ -135,6 +145,39 @@ pub struct ControlSettings {
     pub ids: Ids,
     /// Most passwords hashed at the same time; each takes 19 MiB.
     pub max_hashing: usize,
+    /// Where the audit trail is kept.
+    pub audit: AuditSettings,
+}
+
+/// Where the audit trail is kept, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// The name of this node in it.
+    pub node: String,
+    /// Whether it is written to the file.
+    pub to_file: bool,
+    /// Whether it is written to the log.
+    pub to_log: bool,
+    /// Whether it is written to the database.
+    pub to_database: bool,
+    /// Size in bytes at which the file is put aside.
+    pub file_size: u64,
+    /// Days that records stay in the database.
+    pub days: i64,
+    /// Most records in the database.
+    pub rows: i64,
+}
+
+/// A place where the audit trail can be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditPlace {
+    /// A file of the node.
+    File,
+    /// The control database.
+    Database,
+    /// The log.
+    Log,
 }
 
 /// What every session needs to know.

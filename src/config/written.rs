@@ -11,7 +11,9 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::database::Database;
-use super::settings::{ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings};
+use super::settings::{
+    AuditPlace, AuditSettings, ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings,
+};
 use super::system_users::system_user;
 use crate::domain::{Layer, VariablePattern};
 
@@ -104,10 +106,15 @@ pub struct Written {
     pub accept_env: Vec<VariablePattern>,
     pub motd: PathBuf,
     pub log: LogFormat,
+    pub node: Option<String>,
+    pub audit: Vec<AuditPlace>,
+    pub audit_file_size: u64,
+    pub audit_days: u32,
+    pub audit_rows: u32,
 }
 
 /// Every key there is, and what it takes.
-const KEYS: [(&str, &str); 21] = [
+const KEYS: [(&str, &str); 26] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
     (
         "database",
@@ -132,6 +139,11 @@ const KEYS: [(&str, &str); 21] = [
     ("accept_env", "a list of names or patterns such as [\"DEPLOY_*\"]"),
     ("motd", "a file such as \"/etc/motd\", or \"\" for none"),
     ("log", "\"text\" or \"json\""),
+    ("node", "a name such as \"web1\""),
+    ("audit", "a list of places such as [\"file\", \"database\", \"log\"], or [] for nowhere"),
+    ("audit_file_size", "a number of MiB such as 64"),
+    ("audit_days", "a number of days such as 90"),
+    ("audit_rows", "a number such as 500000"),
 ];
 
 /// What a key takes, if it is one.
@@ -167,6 +179,11 @@ impl Default for Written {
             accept_env: Vec::new(),
             motd: "/etc/motd".into(),
             log: LogFormat::Text,
+            node: None,
+            audit: vec![AuditPlace::File, AuditPlace::Database],
+            audit_file_size: 64,
+            audit_days: 90,
+            audit_rows: 500_000,
         }
     }
 }
@@ -286,6 +303,15 @@ impl Written {
             paths.keys = absolute("host_keys", keys).map_err(impossible)?;
         }
         let database = database(self.database.as_deref(), &paths).map_err(impossible)?;
+        let audit = AuditSettings {
+            node: node_name(self.node.as_deref()).map_err(impossible)?,
+            to_file: self.audit.contains(&AuditPlace::File),
+            to_log: self.audit.contains(&AuditPlace::Log),
+            to_database: self.audit.contains(&AuditPlace::Database),
+            file_size: self.audit_file_size.saturating_mul(1024 * 1024),
+            days: self.audit_days.into(),
+            rows: self.audit_rows.into(),
+        };
         let motd = match self.motd.as_os_str().is_empty() {
             true => None,
             false => Some(absolute("motd", &self.motd).map_err(impossible)?),
@@ -309,6 +335,7 @@ impl Written {
                 database_grace: Duration::from_secs(self.database_grace),
                 ids,
                 max_hashing: self.max_hashing,
+                audit,
             },
             session: SessionSettings {
                 max_auth_attempts: self.max_auth_attempts,
@@ -338,6 +365,11 @@ impl Written {
         ];
         match above_zero.into_iter().find(|(_, number)| *number == 0) {
             Some((key, _)) => Err((key, "must be above 0, or nobody could log in")),
+            None if self.audit_file_size == 0 => Err(("audit_file_size", "must be at least 1 (MiB)")),
+            None if self.audit_days == 0 || self.audit_rows == 0 => Err((
+                "audit_days",
+                "and audit_rows must be above 0; to keep no audit trail in the database leave it out of audit",
+            )),
             // The monitor takes 40 claims of one connection for a breach.
             None if self.max_auth_attempts > 20 => Err(("max_auth_attempts", "must be at most 20")),
             None => Ok(()),
@@ -360,6 +392,19 @@ fn database(written: Option<&str>, paths: &Paths) -> Result<Database, Problem> {
         "must be a file by its whole path in a directory of its own, or a URL that begins with postgres://",
     );
     Database::parse(written).ok_or(problem)
+}
+
+/// The name of this node, by which its events are told from those of others: the host's, unless another is given.
+fn node_name(written: Option<&str>) -> Result<String, Problem> {
+    let of_host = || fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
+    let is_name = |name: &str| {
+        (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    };
+    match written {
+        Some(name) if is_name(name) => Ok(name.to_owned()),
+        Some(_) => Err(("node", "must be a name of at most 64 letters, digits, dots, - and _")),
+        None => Ok(of_host().ok().filter(|name| is_name(name)).unwrap_or_else(|| "localhost".to_owned())),
+    }
 }
 
 /// Processes of a node leave the directory they were started in.
@@ -400,6 +445,7 @@ mod tests {
         let shown = Written {
             host_keys: Some("/var/lib/enclos/keys".into()),
             database: Some("/var/lib/enclos/db/control.sqlite".into()),
+            node: Some("web1".into()),
             ..Written::default()
         };
         assert_eq!(written, shown);
@@ -443,6 +489,10 @@ mod tests {
             ("listen = [\"nowhere\"]", "not [\"nowhere\"]"),
             ("require = [\"magic\"]", "require must be a list of layers"),
             ("login_grace = \"2m\"", "login_grace must be a number of seconds such as 120, not \"2m\""),
+            ("node = \"a b\"", "node must be a name of at most 64"),
+            ("audit = [\"nowhere\"]", "audit must be a list of places such as"),
+            ("audit_days = 0", "audit_days and audit_rows must be above 0"),
+            ("audit_file_size = 0", "audit_file_size must be at least 1"),
             ("max_connections = -1", "max_connections must be a number"),
             ("log = \"\"\"lo\nud\"\"\"", "log must be \"text\" or \"json\""),
             ("umask = \"0022\"\nstate = ", "line 2 is not TOML"),

@@ -87,7 +87,7 @@ async fn serve(stream: UnixStream, control: &Control) -> io::Result<()> {
         // A password may have been in it.
         line.zeroize();
         let reply = match parsed {
-            Ok(operation) => match tokio::time::timeout(PATIENCE, control.operate(operation)).await {
+            Ok(operation) => match tokio::time::timeout(PATIENCE, control.operate(operation, peer)).await {
                 Ok(Ok(outcome)) => Reply::Done(Box::new(outcome)),
                 Ok(Err(sentence)) => Reply::Refused(sentence),
                 Err(_) => Reply::Refused("the node is too busy; try again".to_owned()),

@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use super::admin_socket::Reply;
+use super::audit;
 use super::operation::{self, Operation};
 use super::outcome::{Outcome, SessionView};
 use super::store::Store;
@@ -23,31 +24,56 @@ pub enum ClientError {
     /// The runtime could not be started.
     #[error("start a runtime")]
     Runtime(#[source] io::Error),
+    /// It is done, but not on record.
+    #[error("it is done, but the audit trail cannot be kept")]
+    Audit(#[source] audit::NotWritten),
     /// This user may not operate the node.
     #[error("only root, or the user that runs it, may operate this node")]
     Denied,
 }
 
-/// Has one operation done by whoever can do it. Sessions may be those of an earlier process, which finishes what it has
-/// begun.
-pub fn operate(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
-    let done = of_the_service(settings, operation.clone());
-    match operation {
-        Operation::SessionList => with_those_left(settings, done),
-        Operation::SessionKill { .. } if done.is_err() => by_those_left(settings, &operation).unwrap_or(done),
-        _ => done,
+/// Whoever can do an operation.
+#[derive(Debug)]
+pub enum Doer<'a> {
+    /// The node that runs here.
+    Node(UnixStream),
+    /// Nobody but ourselves: no node runs.
+    Alone(&'a ControlSettings),
+}
+
+impl Doer<'_> {
+    /// Finds out who it is.
+    pub fn find(settings: &ControlSettings) -> Result<Doer<'_>, ClientError> {
+        match UnixStream::connect(settings.paths.admin_socket()) {
+            Ok(stream) => Ok(Doer::Node(stream)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Denied),
+            // No socket, or one that a node left behind.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                Ok(Doer::Alone(settings))
+            }
+            Err(error) => Err(ClientError::Socket(error)),
+        }
+    }
+
+    /// Has it done. A node asks the kernel who wants it; otherwise it is `operator`.
+    pub fn operate(self, operation: Operation, operator: u32) -> Result<Outcome, ClientError> {
+        match self {
+            Doer::Node(stream) => ask(stream, &operation),
+            Doer::Alone(settings) => alone(settings, operation, operator),
+        }
     }
 }
 
-fn of_the_service(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
-    match UnixStream::connect(settings.paths.admin_socket()) {
-        Ok(stream) => ask(stream, &operation),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(ClientError::Denied),
-        // No socket, or one that a node left behind.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            alone(settings, operation)
-        }
-        Err(error) => Err(ClientError::Socket(error)),
+/// What was done, and what an earlier process does that finishes what it has begun: its sessions are listed and ended too.
+pub fn and_those_left(
+    settings: &ControlSettings,
+    operation: &Operation,
+    done: Result<Outcome, ClientError>,
+) -> Result<Outcome, ClientError> {
+    match operation {
+        Operation::SessionList => with_those_left(settings, done),
+        Operation::SessionKill { .. } if done.is_err() => by_those_left(settings, operation).unwrap_or(done),
+        _ => done,
     }
 }
 
@@ -98,14 +124,19 @@ fn ask(mut stream: UnixStream, operation: &Operation) -> Result<Outcome, ClientE
     }
 }
 
-fn alone(settings: &ControlSettings, operation: Operation) -> Result<Outcome, ClientError> {
+fn alone(settings: &ControlSettings, operation: Operation, operator: u32) -> Result<Outcome, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
     runtime.block_on(async {
         let store = Store::open(&settings.database).await.map_err(|e| ClientError::Refused(Causes(&e).to_string()))?;
-        let done = operation::apply(&store, settings.ids, operation)
-            .await
-            .map_err(|e| ClientError::Refused(Causes(&e).to_string()));
+        let refused = |error: &dyn std::error::Error| ClientError::Refused(Causes(error).to_string());
+        let (record, noting) =
+            audit::before(&settings.audit, &store, operator, &operation).await.map_err(|e| refused(&e))?;
+        let done = operation::apply(&noting, settings.ids, operation).await;
         store.close().await;
-        Ok(done?.outcome)
+        let outcome = done.map_err(|e| refused(&e))?.outcome;
+        if let Some(record) = record {
+            audit::note_alone(&settings.audit, &settings.paths, &record).map_err(ClientError::Audit)?;
+        }
+        Ok(outcome)
     })
 }

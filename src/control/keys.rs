@@ -1,5 +1,7 @@
 //! Public keys as people hand them in.
 
+use base64ct::{Base64Unpadded, Encoding};
+use sha2::{Digest, Sha256};
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 
 use super::key_options::{self, BadOption};
@@ -86,6 +88,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<ParsedKey>, BadKey> {
     }
     let at_line = |number| move |source| BadKey::Line { number, source: Box::new(source) };
     lines.into_iter().map(|(number, line)| parse_line(line).map_err(at_line(number))).collect()
+}
+
+/// The fingerprint of a key in wire form, whatever key it is.
+pub(super) fn fingerprint(key: &KeyBlob) -> String {
+    let digest = Sha256::digest(key.as_bytes());
+    format!("SHA256:{}", Base64Unpadded::encode_string(&digest))
 }
 
 fn parse_line(line: &str) -> Result<ParsedKey, BadKey> {

@@ -5,6 +5,7 @@
 //! whoever may open the admin socket (root, or the user that the node runs as). It touches no file of any account.
 
 mod admin_socket;
+mod audit;
 pub mod client;
 mod codes;
 mod following;
@@ -22,10 +23,12 @@ mod store;
 pub mod times;
 
 pub use operation::{Operation, OperationError};
-pub use outcome::{AccountView, AuthenticatorView, GrantView, KeyView, Outcome, SessionView, UserView};
+pub use outcome::{
+    AccountView, AuthenticatorView, ChangedPath, EventView, GrantView, KeyView, Outcome, SessionView, UserView,
+};
 pub use serve::serve;
 pub use state::{StateError, prepare_state};
-pub use store::StoreError;
+pub use store::{AuditPage, AuditQuery, StoreError};
 
 /// Why control cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,7 @@
 //! under.
 
 mod accounts;
+mod audit;
 mod authenticators;
 mod credentials;
 mod grants;
@@ -20,7 +21,7 @@ use super::hashes::BadHash;
 use super::keys::BadKey;
 use super::outcome::Outcome;
 use super::passwords::PasswordError;
-use super::store::{About, Rights, Store, StoreError};
+use super::store::{About, AuditPage, AuditQuery, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
     AccountFacts, AccountName, ForwardChange, HomePath, KeyChange, Logins, Mode, ProgramChange, RelPath, Secret,
@@ -153,11 +154,19 @@ pub enum Operation {
     SessionKill {
         conn: u64,
     },
+    Audit {
+        query: AuditQuery,
+        page: AuditPage,
+        most: u32,
+    },
+    AuditSummary {
+        query: AuditQuery,
+    },
 }
 
 impl Operation {
     /// Whom it may take something from; on every node their sessions are looked at again.
-    fn about(&self) -> About {
+    pub(super) fn about(&self) -> About {
         match self {
             Operation::Passwd { user, .. } | Operation::PasswdHash { user, .. } => About::Password(user.clone()),
             Operation::UserSetView { name, .. }
@@ -349,6 +358,8 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::UserSetLogins { name, logins } => authenticators::set_logins(store, name, logins).await,
         Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
         Operation::Status => Ok(Done::quietly(Outcome::Done("no node is running here".to_owned()))),
+        Operation::Audit { query, page, most } => audit::search(store, &query, page, most).await,
+        Operation::AuditSummary { query } => audit::summary(store, &query).await,
         Operation::SessionList | Operation::SessionKill { .. } => Err(OperationError::NotRunning),
     }
 }

@@ -33,6 +33,75 @@ pub enum Outcome {
     Authenticator(AuthenticatorView),
     /// Live sessions.
     Sessions(Vec<SessionView>),
+    /// Events of the audit trail.
+    Events(Vec<EventView>),
+    /// What was changed, by path.
+    Changes(Vec<ChangedPath>),
+}
+
+/// An event of the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Its number in the database.
+    pub id: i64,
+    /// As docs/audit.md has it.
+    pub event: serde_json::Value,
+}
+
+/// What was done to a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedPath {
+    /// The path; with `/...` behind it all that lies in it.
+    pub path: String,
+    /// By whom.
+    pub users: std::collections::BTreeSet<String>,
+    /// How many times it was made.
+    pub created: u64,
+    /// How many times it was written.
+    pub written: u64,
+    /// How many bytes in all.
+    pub bytes: u64,
+    /// How many times it was renamed, or something to it.
+    pub renamed: u64,
+    /// How many times its permissions or its size were changed.
+    pub altered: u64,
+    /// How many times it was removed.
+    pub removed: u64,
+    /// When it was changed first.
+    pub first: String,
+    /// When it was changed last.
+    pub last: String,
+}
+
+impl ChangedPath {
+    /// Nothing yet.
+    pub(super) fn at(path: &str, time: &str, user: &str) -> ChangedPath {
+        ChangedPath {
+            path: path.to_owned(),
+            users: [user.to_owned()].into(),
+            created: 0,
+            written: 0,
+            bytes: 0,
+            renamed: 0,
+            altered: 0,
+            removed: 0,
+            first: time.to_owned(),
+            last: time.to_owned(),
+        }
+    }
+
+    /// The same with more.
+    pub(super) fn and(&mut self, other: ChangedPath) {
+        self.users.extend(other.users);
+        self.created += other.created;
+        self.written += other.written;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.renamed += other.renamed;
+        self.altered += other.altered;
+        self.removed += other.removed;
+        self.first = std::mem::take(&mut self.first).min(other.first);
+        self.last = std::mem::take(&mut self.last).max(other.last);
+    }
 }
 
 /// An account.

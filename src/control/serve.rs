@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use super::audit::{Audit, Made};
 use super::codes::{self, Codes, Comer};
 use super::operation::{self, Affected, Operation, OperationError};
 use super::outcome::Outcome;
@@ -21,7 +22,9 @@ use crate::domain::{
     narrows,
 };
 use crate::telemetry::Causes;
-use crate::wire::{AsyncLink, EndReason, FromControl, Link, LinkError, Office, Question, SessionRecord, ToControl};
+use crate::wire::{
+    AsyncLink, EndReason, FromControl, Link, LinkError, Office, Question, Received, SessionRecord, ToControl,
+};
 
 /// Between two looks at sessions whose time is over.
 const EXPIRY_PAUSE: Duration = Duration::from_millis(200);
@@ -43,6 +46,7 @@ pub(super) struct Control {
     /// For how long last known facts may be served while the database is away.
     pub(super) database_grace: Duration,
     paths: Paths,
+    audit: Audit,
     run: u64,
 }
 
@@ -50,8 +54,8 @@ pub(super) struct Control {
 pub fn serve(settings: &ControlSettings, link: Link, office: Office) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Passwords are hashed there; nothing else waits for it.
-        .max_blocking_threads(settings.max_hashing.max(1) + 1)
+        // Passwords are hashed there, and the audit trail is written to its file.
+        .max_blocking_threads(settings.max_hashing.max(1) + 2)
         .build()
         .map_err(Error::Runtime)?;
     runtime.block_on(run(settings, link, office))
@@ -67,6 +71,7 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
         Office::Service => admin_socket::bind(&settings.paths.admin_socket())?,
         Office::Leaving { pid } => admin_socket::bind(&settings.paths.leaving_socket(pid))?,
     };
+    let (audit, writers) = Audit::begin(&settings.audit, &settings.paths, &store);
     let control = Arc::new(Control {
         store,
         ids: settings.ids,
@@ -79,6 +84,7 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
         database: settings.database.clone(),
         database_grace: settings.database_grace,
         paths: settings.paths.clone(),
+        audit,
         run: rand::random(),
     });
     control.monitor.send(&FromControl::Ready).await?;
@@ -89,12 +95,16 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
     operators.abort();
     follower.abort();
     clock.abort();
+    writers.finish().await;
     ended
 }
 
 async fn listen(control: &Arc<Control>) -> Result<(), Error> {
     loop {
         match control.monitor.recv::<ToControl>().await {
+            // In their order, and without waiting for anything.
+            Ok(Received { message: ToControl::Note(note), .. }) => control.audit.note(*note),
+            Ok(Received { message: ToControl::Finish, .. }) => return Ok(()),
             // One task a question: a password that is being judged holds up nobody. There are at most as many as
             // clients that are logging in, which the monitor bounds.
             Ok(received) => drop(tokio::spawn(control.clone().hear(received.message))),
@@ -121,6 +131,8 @@ impl Control {
                 self.leave(pid).await;
                 Ok(())
             }
+            // Heard already.
+            ToControl::Note(_) | ToControl::Finish => Ok(()),
         };
         if let Err(error) = told {
             tracing::error!(%error, "the monitor cannot be told");
@@ -345,14 +357,23 @@ impl Control {
     }
 
     /// Does what an operator asks, and ends the sessions that lose the ground by it before answering.
-    pub(super) async fn operate(&self, operation: Operation) -> Result<Outcome, String> {
+    pub(super) async fn operate(&self, operation: Operation, operator: u32) -> Result<Outcome, String> {
+        let before = self.audit.before(&self.store, operator, &operation).await;
+        let (record, store) = before.map_err(|e| Causes(&e).to_string())?;
+        let made = if matches!(operation, Operation::SessionKill { .. }) { Made::Elsewhere } else { Made::InDatabase };
+        let outcome = self.carry_out(&store, operation).await?;
+        if let Some(record) = record {
+            self.audit.changed(record, made);
+        }
+        Ok(outcome)
+    }
+
+    async fn carry_out(&self, store: &Store, operation: Operation) -> Result<Outcome, String> {
         let done = match operation {
             Operation::SessionList => return Ok(Outcome::Sessions(self.sessions().list())),
             Operation::Status => return Ok(self.status()),
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
-            operation => {
-                operation::apply(&self.store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?
-            }
+            operation => operation::apply(store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?,
         };
         if done.affected != Affected::Nobody {
             self.codes().forget(done.affected.user());

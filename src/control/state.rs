@@ -23,9 +23,10 @@ pub enum StateError {
 /// Makes the directories of a node that are missing, with their owners and modes. `control` are the ids that control
 /// will have; `None` for a node of an ordinary user.
 pub fn prepare_state(paths: &Paths, control: Option<(u32, u32)>) -> Result<(), StateError> {
-    let (database, run) = (paths.database_dir(), paths.run_dir());
+    let (database, run, audit) = (paths.database_dir(), paths.run_dir(), paths.audit_dir());
     let ours = [(paths.state.as_path(), 0o755), (paths.keys.as_path(), 0o700)].map(|(p, m)| (p, m, None));
-    let controls = [(database.as_path(), 0o700), (run.as_path(), 0o755)].map(|(p, m)| (p, m, control));
+    let controls =
+        [(database.as_path(), 0o700), (run.as_path(), 0o755), (audit.as_path(), 0o700)].map(|(p, m)| (p, m, control));
     for (path, mode, owner) in ours.into_iter().chain(controls) {
         prepare(path, mode, owner).map_err(|source| StateError::Directory { path: path.to_owned(), source })?;
     }

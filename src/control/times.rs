@@ -36,6 +36,23 @@ pub fn of_operator(text: &str) -> Option<Timestamp> {
     in_zone(text.parse::<DateTime>().ok()?, TimeZone::system())
 }
 
+/// A time that has been: as [`of_operator`], or how long ago: `30m`, `12h`, `7d`, `2w`.
+pub fn past(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let (end, _) = text.char_indices().last()?;
+    let (number, unit) = text.split_at_checked(end)?;
+    let seconds = match unit {
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 7 * 86_400,
+        _ => return of_operator(text),
+    };
+    match number.parse::<u32>() {
+        Ok(number) => Some(Timestamp(now.0.checked_sub(i64::from(number).checked_mul(seconds)?)?)),
+        Err(_) => of_operator(text),
+    }
+}
+
 /// A time for people to read.
 pub fn shown(time: Timestamp) -> String {
     jiff::Timestamp::from_second(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
@@ -72,6 +89,17 @@ mod tests {
         assert_eq!(shown(Timestamp(1_893_456_000)), "2030-01-01T00:00:00Z");
         assert!(of_operator("2030-01-01").is_some() && of_operator("2030-01-01T18:00").is_some());
         assert_eq!(of_operator("tomorrow"), None);
+    }
+
+    #[test]
+    fn times_that_have_been_are_read() {
+        let now = Timestamp(1_000_000);
+        assert_eq!(past("90m", now), Some(Timestamp(1_000_000 - 5400)));
+        assert_eq!(past("7d", now), Some(Timestamp(1_000_000 - 604_800)));
+        assert_eq!(past("2030-01-01T00:00:00Z", now), Some(Timestamp(1_893_456_000)));
+        for text in ["", "d", "-1d", "1y", "1.5h", "tomorrow", "99999999999d"] {
+            assert_eq!(past(text, now), None, "{text}");
+        }
     }
 
     proptest! {

@@ -81,6 +81,11 @@ impl<M: Serialize> Child<M> {
         !self.waiting.is_empty()
     }
 
+    /// How many do.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Ends the process at once.
     pub(super) fn kill(&self) -> Result<(), Errno> {
         match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {

@@ -90,8 +90,9 @@ impl Node<'_> {
         let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
         let role = self.roles.control;
         let office = if self.leaving_service { Office::Leaving { pid: std::process::id() } } else { Office::Service };
-        let (database, run) = (&self.settings.database, self.settings.paths.run_dir());
-        let writable: Vec<&Path> = database.directory().into_iter().chain([run.as_path()]).collect();
+        let (database, paths) = (&self.settings.database, &self.settings.paths);
+        let (run, audit) = (paths.run_dir(), paths.audit_dir());
+        let writable: Vec<&Path> = database.directory().into_iter().chain([run.as_path(), audit.as_path()]).collect();
         let readable = database.readable();
         let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &writable, &readable) {
             Ok(()) => role(link, office),
@@ -169,7 +170,7 @@ impl Node<'_> {
         control.kill().map_err(system("end control"))?;
         self.poll.forget(&control.link).map_err(system("stop watching control"))?;
         self.poll.forget(&control.pidfd).map_err(system("stop watching control"))?;
-        if self.stopping.is_none() {
+        if self.stopping.is_none() && self.finishing.is_none() {
             tracing::error!("control ended; starting another, live sessions go on");
             self.control_pause.lengthen(Instant::now());
         }

@@ -10,7 +10,7 @@ use super::poll::Token;
 use super::sessions::Phase;
 use super::{Error, children, stopping, system};
 use crate::sys::{self, CloneFlags, Forked};
-use crate::wire::ToControl;
+use crate::wire::{Noted, ToControl};
 
 impl Node<'_> {
     /// Leaves the service. In the process that was started this does not return.
@@ -41,6 +41,7 @@ impl Node<'_> {
         for listener in std::mem::take(&mut self.listeners) {
             self.poll.forget(&listener.socket).map_err(system("stop listening"))?;
         }
+        self.note_of_node(Noted::Stopped);
         self.tell_control(ToControl::Leaving { pid: std::process::id() });
         self.let_spare_ones_go()
     }

@@ -17,7 +17,7 @@ use crate::authority::{self, Circumstances, Decision, Denial, Principal, Proven}
 use crate::cell::{Fault, Plan, Privilege};
 use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
-use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession};
+use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, Why};
 
 /// Services that are served from a shell cell.
 const IN_A_CELL: [Service; 8] = [
@@ -154,6 +154,7 @@ impl Node<'_> {
                 reason = %denial, "login denied"
             );
         }
+        self.note_denial(slot, claim, denial);
         self.tell_session(slot, &ToSession::Denied)
     }
 
@@ -259,7 +260,10 @@ impl Node<'_> {
         errno: Option<i32>,
     ) -> Result<(), Error> {
         tracing::warn!(account = %principal.account(), user = %principal.user(), errno, sentence, "nothing to serve");
-        self.go_live(slot, principal, &ToSession::Unavailable { sentence })
+        let refused = Event::Refused { what: "all that is granted".to_owned(), why: sentence.clone() };
+        self.go_live(slot, principal, &ToSession::Unavailable { sentence })?;
+        self.note_event(slot, refused);
+        Ok(())
     }
 
     fn go_live(&mut self, slot: u32, principal: &Principal, told: &ToSession) -> Result<(), Error> {
@@ -292,6 +296,7 @@ impl Node<'_> {
             key = record.fingerprint.as_deref(), "login"
         );
         let cell = self.plan_cell(principal);
+        self.begin_trail(slot, principal);
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         session.phase = Phase::Live { record: record.clone(), cell };
         self.tell_control(ToControl::Opened(record));
@@ -344,7 +349,15 @@ impl Node<'_> {
     }
 
     /// Writes what a session reports into the log, with what the monitor knows of it.
-    pub(super) fn report(&mut self, slot: u32, event: &Event) {
+    pub(super) fn report(&mut self, slot: u32, event: Event) {
+        self.log_event(slot, &event);
+        if matches!(event, Event::Panicked { .. }) {
+            self.note_why(slot, Why::Broken);
+        }
+        self.note_event(slot, event);
+    }
+
+    fn log_event(&mut self, slot: u32, event: &Event) {
         let Some(session) = self.sessions.get(slot) else { return };
         let (conn, user) = match &session.phase {
             Phase::Live { record, .. } => (Some(record.conn), Some(record.user.clone())),
@@ -382,7 +395,7 @@ fn lost(why: &str) -> Fault {
     Fault::Step { step: why.to_owned(), errno: 0 }
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX))
 }

@@ -23,6 +23,7 @@ mod poll;
 mod sessions;
 mod shells;
 mod stopping;
+mod trail;
 mod trial;
 mod zygote;
 

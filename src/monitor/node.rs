@@ -18,7 +18,7 @@ use super::{Error, Roles, system};
 use crate::cell::Privilege;
 use crate::config::MonitorSettings;
 use crate::telemetry::Causes;
-use crate::wire::{EndReason, FromSession, Link, LinkError, Notice, ToControl, ToSession, ToZygote};
+use crate::wire::{EndReason, FromSession, Link, LinkError, Noted, Notice, ToControl, ToSession, ToZygote, Why};
 
 /// How often deadlines are looked at while there are any.
 const TICK: Duration = Duration::from_millis(100);
@@ -63,6 +63,12 @@ pub(super) struct Node<'a> {
     pub(super) stopping: Option<Instant>,
     /// Whether another process has the service, and this one only finishes what it has begun.
     pub(super) leaving_service: bool,
+    /// Until when control may write down what it was told; from when nobody is left.
+    pub(super) finishing: Option<Instant>,
+    /// When this node was started.
+    pub(super) run: u64,
+    /// What could not be put on record, and is not told of yet.
+    pub(super) unnoted: u64,
 }
 
 impl<'a> Node<'a> {
@@ -102,6 +108,9 @@ impl<'a> Node<'a> {
             conn_numbers: ConnNumbers::new(&settings.paths.ids())?,
             stopping: None,
             leaving_service: false,
+            finishing: None,
+            run: super::trail::run(),
+            unnoted: 0,
         };
         node.poll.watch(&node.signals, Token::Signals).map_err(system("watch for signals"))?;
         node.fork_control()?;
@@ -118,6 +127,7 @@ impl<'a> Node<'a> {
         for (n, listener) in (0_u32..).zip(&self.listeners) {
             self.poll.watch(&listener.socket, Token::Listener(n)).map_err(system("watch a listening socket"))?;
         }
+        self.note_of_node(Noted::Started);
         on_ready(&self.listeners.iter().map(Listener::to_keep).collect::<Vec<_>>());
         while !self.is_over() {
             self.turn()?;
@@ -151,6 +161,7 @@ impl<'a> Node<'a> {
     /// Whether there are deadlines to look at.
     fn is_restless(&self) -> bool {
         self.stopping.is_some()
+            || self.finishing.is_some()
             || !self.accepting
             || self.control.is_none()
             || self.zygote.is_none()
@@ -183,7 +194,7 @@ impl<'a> Node<'a> {
     fn tick(&mut self, now: Instant) -> Result<(), Error> {
         self.leaving.retain(|process| reap(process).is_none());
         if self.stopping.is_none() {
-            if self.control.is_none() && self.control_pause.is_over(now) {
+            if self.control.is_none() && self.finishing.is_none() && self.control_pause.is_over(now) {
                 self.fork_control()?;
             }
             if self.zygote.is_none() && self.zygote_pause.is_over(now) {
@@ -328,7 +339,8 @@ impl<'a> Node<'a> {
             FromSession::Probe { user, key } => return self.ask_about_probe(slot, user, key),
             FromSession::Claim(claim) => return self.ask_about_claim(slot, claim),
             FromSession::OpenCell => return self.open_cell(slot),
-            FromSession::Event(event) => self.report(slot, &event),
+            FromSession::Event(event) => self.report(slot, event),
+            FromSession::Did(deeds) => self.pass_on_deeds(slot, deeds),
         }
         Ok(())
     }
@@ -347,6 +359,7 @@ impl<'a> Node<'a> {
             tracing::error!(uid = session.uid, what, "session broke the rules and was killed");
             session.kill();
         }
+        self.note_breach(slot, what);
         self.retire(slot, Instant::now());
         Ok(())
     }
@@ -380,6 +393,7 @@ impl<'a> Node<'a> {
             return Ok(());
         }
         self.hear_last_words(slot);
+        self.end_trail(slot);
         self.leave_cells((slot, generation))?;
         let Some(session) = self.sessions.remove(slot) else { return Ok(()) };
         self.poll.forget(&session.link).map_err(system("stop watching a session"))?;
@@ -410,11 +424,11 @@ impl<'a> Node<'a> {
         loop {
             let Some(session) = self.sessions.get(slot) else { return };
             match session.link.try_recv::<FromSession>() {
-                Ok(request) if session.may_say(&request.message, now) => {
-                    if let FromSession::Event(event) = request.message {
-                        self.report(slot, &event);
-                    }
-                }
+                Ok(request) if session.may_say(&request.message, now) => match request.message {
+                    FromSession::Event(event) => self.report(slot, event),
+                    FromSession::Did(deeds) => self.pass_on_deeds(slot, deeds),
+                    _ => {}
+                },
                 _ => return,
             }
         }
@@ -446,6 +460,7 @@ impl<'a> Node<'a> {
 
     /// Asks a session to say goodbye; it is killed when it does not end in time.
     pub(super) fn end(&mut self, slot: u32, reason: EndReason) {
+        self.note_why(slot, Why::Told(reason));
         let Some(session) = self.sessions.get(slot) else { return };
         if let Err(error) = session.link.try_send(&ToSession::End(reason), None) {
             tracing::debug!(%error, "session does not listen");

@@ -17,7 +17,7 @@ use super::ids::IdPool;
 use crate::authority::{Principal, Proven};
 use crate::cell::Plan;
 use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof};
-use crate::wire::{FromSession, Link, Question, SessionRecord};
+use crate::wire::{FromSession, Link, Question, SessionRecord, Stamp, Why};
 
 /// Probes one connection may make: agents with many keys are common, 64 of them are not.
 const MOST_PROBES: u32 = 80;
@@ -27,6 +27,8 @@ const MOST_CLAIMS: u32 = 40;
 const MOST_CELLS: u32 = 1000;
 /// Events one connection may report in [`BUDGET_PERIOD`].
 const MOST_EVENTS: u32 = 400;
+/// Messages of deeds that one connection may send in [`BUDGET_PERIOD`]; a session keeps itself to half of that.
+pub(super) const MOST_DEEDS: u32 = 800;
 /// How often the budget of events is filled up again.
 const BUDGET_PERIOD: Duration = Duration::from_secs(10);
 
@@ -47,7 +49,22 @@ pub(super) struct Session {
     pub(super) probed: Option<Probed>,
     /// What its client has proven, if that is not enough yet.
     pub(super) proven: Option<Proven>,
+    /// For the audit trail, from the moment somebody is in until the process has ended.
+    pub(super) trail: Option<Box<Trail>>,
     spent: Spent,
+}
+
+/// Whose a session's deeds are, and what became of it.
+#[derive(Debug)]
+pub(super) struct Trail {
+    /// Whose.
+    pub(super) stamp: Stamp,
+    /// When it began.
+    pub(super) since: Instant,
+    /// Why it ends.
+    pub(super) why: Why,
+    /// Deeds that could not be passed on, and that control does not know of yet.
+    pub(super) lost: u64,
 }
 
 /// Facts about a key that was offered. The claim with that key mostly follows within milliseconds and is decided by the
@@ -85,6 +102,7 @@ struct Spent {
     claims: u32,
     cells: u32,
     events: u32,
+    deeds: u32,
     since: Option<Instant>,
 }
 
@@ -164,7 +182,7 @@ impl Phase {
     ///
     /// What could a captured session gain? Before it has a connection it has read nothing. While a client logs in it
     /// may claim a key that was never proven (the threat model says so), one claim at a time, each audited. Once live
-    /// it may only report; nothing it says then changes what it can reach.
+    /// it may only report, about its own client alone; nothing it says then changes what it can reach.
     pub(super) fn permits(&self, request: &FromSession) -> bool {
         matches!(
             (self, request),
@@ -172,6 +190,7 @@ impl Phase {
                 | (Phase::Login { waits: Waits::Nothing, .. }, FromSession::Probe { .. } | FromSession::Claim(_))
                 | (Phase::Live { cell: Some(_), .. }, FromSession::OpenCell)
                 | (Phase::Login { .. } | Phase::Live { .. } | Phase::Ending { .. }, FromSession::Event(_))
+                | (Phase::Live { .. } | Phase::Ending { .. }, FromSession::Did(_))
         )
     }
 }
@@ -187,6 +206,7 @@ impl Session {
             phase: Phase::Newborn,
             probed: None,
             proven: None,
+            trail: None,
             spent: Spent::default(),
         }
     }
@@ -209,15 +229,14 @@ impl Session {
 
 impl Spent {
     fn count(&mut self, request: &FromSession, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now.duration_since(since) > BUDGET_PERIOD) {
+            (self.since, self.events, self.deeds) = (Some(now), 0, 0);
+        }
         let (spent, most) = match request {
             FromSession::Probe { .. } => (&mut self.probes, MOST_PROBES),
             FromSession::Claim(_) => (&mut self.claims, MOST_CLAIMS),
-            FromSession::Event(_) => {
-                if self.since.is_none_or(|since| now.duration_since(since) > BUDGET_PERIOD) {
-                    (self.since, self.events) = (Some(now), 0);
-                }
-                (&mut self.events, MOST_EVENTS)
-            }
+            FromSession::Event(_) => (&mut self.events, MOST_EVENTS),
+            FromSession::Did(_) => (&mut self.deeds, MOST_DEEDS),
             // One question at a time, and as many as a client may open channels in a while.
             FromSession::OpenCell => (&mut self.cells, MOST_CELLS),
             FromSession::Born | FromSession::Ready => return true,

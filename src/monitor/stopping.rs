@@ -10,10 +10,12 @@ use super::children::Child;
 use super::node::Node;
 use super::sessions::Phase;
 use super::{Error, system};
-use crate::wire::EndReason;
+use crate::wire::{EndReason, Noted, ToControl};
 
 /// What all sessions together get when the node stops.
 const LAST_CALL: Duration = Duration::from_secs(2);
+/// What control gets then, to write down what it was told.
+const LAST_LINES: Duration = Duration::from_secs(3);
 
 impl Node<'_> {
     pub(super) fn read_signals(&mut self) -> Result<(), Error> {
@@ -30,6 +32,9 @@ impl Node<'_> {
     /// First stage: nobody is let in, all are told. The second is in [`Node::is_over`].
     fn stop(&mut self) -> Result<(), Error> {
         tracing::info!("stopping");
+        if !self.leaving_service {
+            self.note_of_node(Noted::Stopped);
+        }
         self.stopping = Some(Instant::now() + LAST_CALL);
         for listener in std::mem::take(&mut self.listeners) {
             self.poll.forget(&listener.socket).map_err(system("stop listening"))?;
@@ -60,8 +65,11 @@ impl Node<'_> {
     /// Whether everything has ended. Children end when their links close, and are killed when they do not.
     pub(super) fn is_over(&mut self) -> bool {
         if self.has_left() {
-            self.end_children();
-            return true;
+            let is_over = self.has_finished();
+            if is_over {
+                self.end_children();
+            }
+            return is_over;
         }
         let Some(deadline) = self.stopping else { return false };
         let late = deadline <= Instant::now();
@@ -70,6 +78,9 @@ impl Node<'_> {
         }
         for (_, session) in self.sessions.iter() {
             session.kill();
+        }
+        if !self.has_finished() {
+            return false;
         }
         self.kill_cells();
         self.end_children();
@@ -80,6 +91,19 @@ impl Node<'_> {
         let children = [self.control.as_ref().map(Child::kill), self.zygote.as_ref().map(Child::kill)];
         for errno in children.into_iter().flatten().filter_map(Result::err) {
             tracing::error!(%errno, "a child could not be ended");
+        }
+    }
+
+    /// Whether control has written down what it was told, or has had its time.
+    fn has_finished(&mut self) -> bool {
+        let now = Instant::now();
+        match self.finishing {
+            None => {
+                self.finishing = Some(now + LAST_LINES);
+                self.tell_control(ToControl::Finish);
+                self.control.is_none()
+            }
+            Some(deadline) => self.control.is_none() || deadline <= now,
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Trusts nobody with the terminal: values are fields, and text of a peer is escaped where it is logged.
 
+pub mod audit;
+
 use std::error::Error;
 use std::fmt;
 use std::io::IsTerminal;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Deeds, Note};
 use crate::domain::{
     AccountName, AsOf, Claim, ClaimedName, ConnId, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, LastLogin,
     Layout, ProgramPolicy, Services, Timestamp, UploadPolicy, UserName,
@@ -31,6 +32,8 @@ pub enum FromSession {
     OpenCell,
     /// Something for the log and the audit trail. Not answered.
     Event(Event),
+    /// What the client did, for the audit trail. Not answered.
+    Did(Deeds),
 }
 
 /// What a session reports. Values are bounded, and escaped where they are printed.
@@ -249,6 +252,10 @@ pub enum ToControl {
         /// Process id of the monitor that finishes what it has begun; operators find its control by that.
         pid: u32,
     },
+    /// Something for the audit trail.
+    Note(Box<Note>),
+    /// The node stops, and says nothing more: write down what is not written yet, and end.
+    Finish,
 }
 
 /// What a control is for, and so where operators find it.

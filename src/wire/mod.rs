@@ -5,6 +5,7 @@
 //! is an error that ends that peer, and descriptors that were not asked for are closed.
 
 mod async_link;
+mod audit;
 mod forwards;
 mod link;
 mod messages;
@@ -12,6 +13,7 @@ mod programs;
 mod streams;
 
 pub use async_link::AsyncLink;
+pub use audit::{Deeds, Holder, Note, Noted, Stamp, Why};
 pub use forwards::{Forward, Forwarded, Origin, Place, Reason, Refusal, Target};
 pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received};
 pub use messages::{

@@ -65,6 +65,10 @@ pub(super) enum Command {
     /// Host keys, by which clients know this server
     #[command(subcommand)]
     HostKey(HostKey),
+    /// Search what happened: who came in, was refused, ran, forwarded and changed what
+    ///
+    /// With --json one object a line, as docs/audit.md has it. What somebody changed this week: --user NAME --since 7d --summary
+    Audit(Box<super::audit::Audit>),
 }
 
 #[derive(Debug, Args)]

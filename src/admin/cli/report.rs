@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
-use crate::control::{AccountView, AuthenticatorView, GrantView, KeyView, Outcome, SessionView, UserView, times};
+use crate::control::{
+    AccountView, AuthenticatorView, ChangedPath, GrantView, KeyView, Outcome, SessionView, UserView, times,
+};
 use crate::domain::{ForwardPolicy, LayerReport, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy};
 use crate::telemetry::Causes;
 
@@ -16,7 +18,7 @@ pub(super) fn print(outcome: &Outcome, json: bool) -> Result<()> {
 }
 
 /// Writes to standard output. A reader that has seen enough, like `head`, is no failure.
-fn say(text: &str) -> Result<()> {
+pub(super) fn say(text: &str) -> Result<()> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::Print(error)),
         _ => Ok(()),
@@ -48,6 +50,8 @@ fn to_text(outcome: &Outcome) -> String {
         Outcome::Keys(list) => keys(list),
         Outcome::Authenticator(authenticator) => enrolled(authenticator),
         Outcome::Sessions(list) => sessions(list),
+        Outcome::Events(list) => list.iter().map(|e| event(&e.event)).collect::<Vec<_>>().join("\n"),
+        Outcome::Changes(list) => changes(list),
     }
 }
 
@@ -196,6 +200,40 @@ fn sessions(list: &[SessionView]) -> String {
     };
     let heading = ["SESSION", "USER", "ACCOUNT", "FROM", "CREDENTIAL", "PID", "UID"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+/// An event on one line: when, who, from where, and what with its own fields.
+pub(super) fn event(event: &serde_json::Value) -> String {
+    const BEFORE: [&str; 8] = ["version", "time", "node", "account", "user", "source", "operator", "kind"];
+    let text = |field: &str| event.get(field).and_then(serde_json::Value::as_str);
+    let operator = event.get("operator").map(|uid| format!("operator {uid}"));
+    let who = operator.or_else(|| text("user").map(ToOwned::to_owned)).unwrap_or_else(|| "-".to_owned());
+    let mut said = vec![text("time").unwrap_or("-").to_owned(), who, text("source").unwrap_or("-").to_owned()];
+    said.push(text("kind").unwrap_or("-").to_owned());
+    let own = event.as_object().into_iter().flatten().filter(|(field, _)| !BEFORE.contains(&field.as_str()));
+    for (field, value) in own.filter(|(field, _)| !["connection", "credential"].contains(&field.as_str())) {
+        said.push(format!("{field}={value}"));
+    }
+    said.extend(text("connection").map(|connection| format!("connection={connection}")));
+    said.join(" ")
+}
+
+fn changes(list: &[ChangedPath]) -> String {
+    let row = |c: &ChangedPath| {
+        let count = |what: &str, count: u64| (count > 0).then(|| format!("{what} {count}x"));
+        let bytes = (c.bytes > 0).then(|| format!("{} bytes", c.bytes));
+        let said = [
+            count("created", c.created),
+            count("written", c.written),
+            bytes,
+            count("renamed", c.renamed),
+            count("altered", c.altered),
+            count("removed", c.removed),
+        ];
+        let users = c.users.iter().cloned().collect::<Vec<_>>().join(", ");
+        vec![c.path.clone(), users, said.into_iter().flatten().collect::<Vec<_>>().join(", "), c.last.clone()]
+    };
+    layout(&["PATH", "BY", "CHANGES", "LAST"], &list.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Prints which layers hold; the code says whether all required ones do.

@@ -3,12 +3,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Row;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
-use super::{Change, Store, StoreError, now, parse};
+use super::{AuditRow, Change, Store, StoreError, now, parse};
 use crate::config::{Database, ServerUrl};
 use crate::domain::{AccountName, UserName};
 
@@ -70,6 +71,11 @@ impl Store {
         Store { about, ..self.clone() }
     }
 
+    /// The same database, for a change that is on record too.
+    pub(in crate::control) fn noting(&self, row: Option<AuditRow>) -> Store {
+        Store { noting: row.map(Arc::new), ..self.clone() }
+    }
+
     /// Puts a change on record, first of all: whoever changes something waits here for whoever does so already.
     pub(super) async fn record(&self, change: &mut Change) -> Result<(), StoreError> {
         let counted = "UPDATE change_count SET latest = latest + 1 WHERE id = $1 RETURNING latest";
@@ -81,6 +87,9 @@ impl Store {
             .execute(&mut **change)
             .await?;
         sqlx::query("DELETE FROM changes WHERE id <= $1").bind(id - KEPT).execute(&mut **change).await?;
+        if let Some(row) = &self.noting {
+            super::audit::add(change, std::slice::from_ref(row)).await?;
+        }
         if matches!(self.database, Database::Server(_)) {
             sqlx::query("NOTIFY enclos_changes").execute(&mut **change).await?;
         }

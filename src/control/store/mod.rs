@@ -3,6 +3,7 @@
 //! Trusts what it stored itself, but checks it again on the way out: a row that does not parse is an error, not a guess.
 
 mod accounts;
+mod audit;
 mod authenticators;
 mod changes;
 mod connect;
@@ -23,6 +24,8 @@ use sqlx::{Any, AnyPool, Transaction};
 
 use crate::config::Database;
 
+pub use audit::{AuditPage, AuditQuery};
+pub(super) use audit::{AuditRow, Stored};
 pub(super) use changes::{About, Bell, Changes};
 pub(super) use facts::Known;
 pub(super) use grants::Rights;
@@ -76,6 +79,7 @@ pub(super) struct Store {
     pool: AnyPool,
     database: Database,
     about: About,
+    noting: Option<std::sync::Arc<AuditRow>>,
 }
 
 /// A change that is made as a whole or not at all.
@@ -86,7 +90,7 @@ impl Store {
     pub(super) async fn open(database: &Database) -> Result<Store, StoreError> {
         let pool = connect::connect(database).await?;
         connect::migrations(database).run(&pool).await.map_err(StoreError::Migrate)?;
-        Ok(Store { pool, database: database.clone(), about: About::Anyone })
+        Ok(Store { pool, database: database.clone(), about: About::Anyone, noting: None })
     }
 
     /// Begins a change, once every other is made: changes are made one after the other.

@@ -44,6 +44,14 @@ impl Identity {
         }
     }
 
+    /// The uid as which this identity operates its server.
+    pub(crate) fn operator(self) -> u32 {
+        match self {
+            Identity::Root => 0,
+            Identity::Ordinary(uid) => uid,
+        }
+    }
+
     /// A command run as this identity, ended by the kernel should the test die before it.
     pub(crate) fn command(self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setpriv");
