@@ -4,6 +4,8 @@
 //! behind a key claim was verified by the session (RFC 4252, 7); passwords were judged by control.
 //! From [`Principal`] on, private fields and one constructor make the chain true: rights only shrink along it.
 
+mod explain;
+
 use std::net::IpAddr;
 
 use crate::domain::{
@@ -11,6 +13,8 @@ use crate::domain::{
     LastLogin, ProgramPolicy, Proof, Scope, Services, Shown, Status, Terminals, Terms, Timestamp, UploadPolicy,
     UserFacts, UserId, UserName, View,
 };
+
+pub use explain::{Answer, Explanation, Verdict, explain};
 
 /// When and from where somebody comes, as the monitor saw it.
 #[derive(Debug, Clone, Copy)]

@@ -282,3 +282,50 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    /// What is explained of a login is what becomes of it, whatever is said of account, user and key.
+    #[test]
+    fn a_login_is_explained_as_it_is_decided(
+        (user_active, account_active, has_authenticator) in any::<(bool, bool, bool)>(),
+        ends in proptest::array::uniform3(proptest::option::of(990_i64..1_010)),
+        sources in proptest::array::uniform3(0_usize..4),
+        ways in 0_usize..6,
+        shows in proptest::collection::vec((0_usize..3, any::<bool>()), 1..4),
+    ) {
+        let from = |n: usize| ["", "192.0.2.0/24", "198.51.100.1", "192.0.2.*,!192.0.2.7"][n].parse().expect("a list");
+        let terms = |n: usize| Terms { expires: ends[n].map(Timestamp), from: from(sources[n]) };
+        let ways = ["", "publickey", "password", "publickey+password", "publickey+totp,password", "password+totp"][ways];
+        let status = |active| if active { Status::Active } else { Status::Disabled };
+        let step = |(which, is_right): &(usize, bool)| {
+            let (proof, right, wrong) = match Factor::ALL[*which] {
+                Factor::Key => (key(), Shown::Key(KeyFacts { terms: terms(2), ..key_facts() }), Shown::UnknownKey),
+                Factor::Password => (password(), Shown::RightPassword, Shown::WrongPassword),
+                Factor::Code => (code(), Shown::RightCode, Shown::WrongCode),
+            };
+            let mut facts = facts(if *is_right { right } else { wrong });
+            (facts.account.terms, facts.user.terms) = (terms(0), terms(1));
+            (facts.account.status, facts.user.status) = (status(account_active), status(user_active));
+            facts.user.logins = ways.parse().expect("ways");
+            facts.user.has_authenticator = has_authenticator;
+            (proof, Some(facts))
+        };
+        let steps: Vec<_> = shows.iter().map(step).collect();
+        let mut earlier = None;
+        let mut entered = None;
+        for (proof, facts) in &steps {
+            match decide(proof, facts.as_ref(), &here(), earlier.take()) {
+                Ok(Decision::In(principal)) => entered = Some(principal),
+                Ok(Decision::More(proven, _)) => { earlier = Some(*proven); continue }
+                Err(_) => {}
+            }
+            break;
+        }
+        let explained = explain(&steps, &here(), &[crate::domain::Attempt::Service(Service::Sftp)]);
+        prop_assert_eq!(explained.login.allowed, entered.is_some(), "{:?}", explained);
+        prop_assert_eq!(explained.until, entered.and_then(|principal| principal.until()));
+        prop_assert_eq!(explained.answers[0].verdict.allowed, explained.login.allowed);
+    }
+}

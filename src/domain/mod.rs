@@ -4,6 +4,7 @@
 //! Runs in: every process. Trusts: nobody; a constructor that takes bytes from outside says what it refuses.
 
 mod audit;
+mod attempt;
 mod byte_count;
 mod claim;
 mod direct;
@@ -25,6 +26,7 @@ mod variables;
 mod view;
 
 pub use audit::{Deed, Escaped, Finish, PeerText, Started};
+pub use attempt::Attempt;
 pub use byte_count::{BadByteCount, ByteCount};
 pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
 pub use direct::{DIRECT, DirectCommand, NotDirect};
@@ -44,7 +46,8 @@ pub use scope::{BadScope, KeyChange, Scope, ScopePaths, Terms, TermsChange};
 pub use service::{Service, Services, UnknownService};
 pub use sources::{BadSource, Sources};
 pub use upload::{
-    BadMode, DirectoryMode, FileMode, Setting, Umask, UnknownUploads, UploadChange, UploadPolicy, Uploads,
+    BadMode, DirectoryMode, FileMode, Setting, UNFINISHED, Umask, UnknownUploads, UploadChange, UploadPolicy, Uploads,
+    is_unfinished,
 };
 pub use variables::{BadVariablePattern, VariablePattern, is_harmless};
 pub use view::{Layout, Placed, UnknownView, Unplaced, View};

@@ -110,7 +110,12 @@ impl Services {
 
     /// Whether programs run for who has these services.
     pub fn run_programs(self) -> bool {
-        [Service::Shell, Service::Exec].into_iter().chain(super::DIRECT).any(|s| self.contains(s))
+        self.run_commands() || super::DIRECT.into_iter().any(|s| self.contains(s))
+    }
+
+    /// Whether commands run for who has these services, in a shell.
+    pub fn run_commands(self) -> bool {
+        [Service::Shell, Service::Exec].into_iter().any(|s| self.contains(s))
     }
 
     /// The services of the set.

@@ -6,6 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{ByteCount, NamePatterns};
 
+/// What the names of uploads begin with that are not whole yet.
+pub const UNFINISHED: &str = ".ht-enclos-upload.";
+
+/// Whether a name is one of an upload that is not whole. Nobody may use it: it says to anybody which file is on its way.
+pub fn is_unfinished(name: &[u8]) -> bool {
+    name.starts_with(UNFINISHED.as_bytes())
+}
+
 /// When an upload of a whole file shows under its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

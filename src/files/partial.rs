@@ -7,8 +7,10 @@
 use std::ffi::CString;
 use std::hash::{DefaultHasher, Hasher};
 
+use crate::domain;
+
 /// What all of them begin with.
-const PREFIX: &[u8] = b".ht-enclos-upload.";
+const PREFIX: &[u8] = domain::UNFINISHED.as_bytes();
 /// The tag of an upload that a later connection may go on with.
 const RESUMABLE: &[u8] = b"0";
 /// Longest name on every filesystem of Linux.
@@ -27,7 +29,7 @@ pub(super) enum Kind {
 
 /// Whether a name is one of an upload that is not whole.
 pub(super) fn is_partial(name: &[u8]) -> bool {
-    name.starts_with(PREFIX)
+    domain::is_unfinished(name)
 }
 
 /// Whether a path or the target of a link names one. Nobody may: the name says to anybody which file is on its way, also

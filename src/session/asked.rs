@@ -81,7 +81,11 @@ pub(super) fn decide(asked: Asked<'_>, granted: &Granted) -> Given {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Layout, ProgramPolicy, UploadPolicy};
+    use crate::authority::{Circumstances, explain};
+    use crate::domain::{
+        AccountFacts, AccountId, Attempt, Facts, KeyBlob, KeyFacts, KeyId, Layout, ProgramPolicy, Proof, Scope,
+        Services, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId,
+    };
 
     fn granted(services: &str, forced: Option<&str>) -> Granted {
         Granted {
@@ -138,6 +142,85 @@ mod tests {
         }
         assert!(matches!(decide(Asked::Subsystem, &forced), Given::Nothing(_)));
         assert!(matches!(decide(Asked::Sftp, &granted("sftp,git", Some("date"))), Given::Nothing(_)));
+    }
+
+    /// What somebody with these services, a key with those and this forced command is told of what is open.
+    fn explained(services: Services, of_key: Option<Services>, forced: Option<&str>, tried: &[Service]) -> Vec<bool> {
+        let user = granted("sftp", forced);
+        let key = KeyFacts {
+            id: KeyId(1),
+            fingerprint: "SHA256:x".to_owned(),
+            label: String::new(),
+            scope: Scope { services: of_key, ..Scope::default() },
+            terms: Terms::default(),
+        };
+        let account = AccountFacts {
+            id: AccountId(1),
+            name: user.account,
+            uid: 5001,
+            gid: 5001,
+            home: user.home,
+            status: Status::Active,
+            terms: Terms::default(),
+        };
+        let user = UserFacts {
+            id: UserId(1),
+            name: user.user,
+            status: Status::Active,
+            terms: Terms::default(),
+            services,
+            view: None,
+            uploads: user.uploads,
+            forwards: user.forwards,
+            logins: Default::default(),
+            has_authenticator: false,
+            programs: user.programs,
+            last_login: None,
+        };
+        let as_of = Default::default();
+        let facts = Facts { account, user, grants: Vec::new(), shown: Shown::Key(key), code_waived: false, as_of };
+        let proof = Proof::Key(KeyBlob::new(vec![1]).expect("a key"));
+        let at = Circumstances { now: Timestamp(1), from: "192.0.2.7".parse().expect("an address") };
+        let tried: Vec<Attempt> = tried.iter().map(|service| Attempt::Service(*service)).collect();
+        let explanation = explain(&[(proof, Some(facts))], &at, &tried);
+        assert!(explanation.login.allowed);
+        explanation.answers.iter().map(|answer| answer.verdict.allowed).collect()
+    }
+
+    /// Every set of services, with and without one that a key is bound to, and every kind of forced command.
+    #[test]
+    fn what_is_explained_is_what_is_given() {
+        const TRIED: [(Service, Asked<'_>); 6] = [
+            (Service::Sftp, Asked::Sftp),
+            (Service::Shell, Asked::Shell),
+            (Service::Exec, Asked::Command(b"id")),
+            (Service::Git, Asked::Command(b"git-upload-pack 'x'")),
+            (Service::Rsync, Asked::Command(b"rsync --server --sender -re.iLsfxCIvu . x")),
+            (Service::Scp, Asked::Command(b"scp -f x")),
+        ];
+        let sets = |bits: u32| TRIED.iter().enumerate().filter(move |(n, _)| bits >> n & 1 == 1).map(|(_, (s, _))| *s);
+        for (bits, key_bits, forced) in (0..64_u32).flat_map(|bits| {
+            [None, Some(0b111), Some((bits << 1_u32) & 0b11_1111)].into_iter().flat_map(move |key| {
+                [None, Some("borg serve"), Some("internal-sftp")].map(|forced| (bits, key, forced))
+            })
+        }) {
+            let (services, of_key): (Services, Option<Services>) =
+                (sets(bits).collect(), key_bits.map(|b| sets(b).collect()));
+            let left = of_key.map_or(services, |only| services.and(only));
+            let told = explained(services, of_key, forced, &TRIED.map(|(service, _)| service));
+            for ((service, asked), told) in TRIED.into_iter().zip(told) {
+                let granted = Granted { services: left, ..granted("sftp", forced) };
+                let is_given = match (service, decide(asked, &granted)) {
+                    (Service::Sftp, given) => given == Given::Sftp,
+                    (Service::Shell, given) => matches!(given, Given::Program(Program::Shell | Program::Forced { .. })),
+                    (Service::Exec, given) => {
+                        matches!(given, Given::Program(Program::Command(_) | Program::Forced { .. }))
+                    }
+                    (_, given) => matches!(given, Given::Program(Program::Command(_) | Program::Direct(_))),
+                };
+                assert_eq!(told, is_given, "{service} of {services}, key {of_key:?}, forced {forced:?}");
+            }
+        }
     }
 
     #[test]

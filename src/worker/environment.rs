@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 
 use super::permission::Variables;
-use crate::domain::{ForcedCommand, ForwardPolicy, Service, Services, Terminals, is_harmless};
+use crate::domain::{ForcedCommand, ForwardPolicy, Services, Terminals, is_harmless};
 
 /// Programs are looked for here. The directories of the system's own come first: nothing in a grant can take their place.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/games";
@@ -47,7 +47,7 @@ pub(super) struct More<'a> {
 impl User {
     /// Whether a shell may be given a command for it.
     pub(super) fn may_run_commands(&self) -> bool {
-        [Service::Exec, Service::Shell].iter().any(|service| self.services.contains(*service))
+        self.services.run_commands()
     }
 
     /// The environment of one program: what every program gets, and what the client may add. Names that come twice keep
