@@ -28,6 +28,12 @@ pub enum BadKey {
         /// How many.
         count: usize,
     },
+    /// More than one where one is asked for.
+    #[error("there are {count} keys in it; give one")]
+    OneOnly {
+        /// How many.
+        count: usize,
+    },
     /// One of the lines.
     #[error("line {number}")]
     Line {
@@ -96,7 +102,7 @@ pub(super) fn fingerprint(key: &KeyBlob) -> String {
     format!("SHA256:{}", Base64Unpadded::encode_string(&digest))
 }
 
-fn parse_line(line: &str) -> Result<ParsedKey, BadKey> {
+pub(super) fn parse_line(line: &str) -> Result<ParsedKey, BadKey> {
     let KeyLine { options, key: line } = KeyLine::parse(line)?;
     let first = line.split_whitespace().next().unwrap_or_default();
     if first.ends_with("-cert-v01@openssh.com") {
@@ -118,6 +124,13 @@ fn parse_line(line: &str) -> Result<ParsedKey, BadKey> {
         scope,
         terms,
     })
+}
+
+/// The fingerprint and the algorithm of a key in its wire form, if it is one that is taken.
+pub(super) fn look_at(blob: &KeyBlob) -> Result<(String, String), BadKey> {
+    let key = PublicKey::from_bytes(blob.as_bytes()).map_err(|_| BadKey::Malformed)?;
+    strong_enough(&key)?;
+    Ok((key.fingerprint(HashAlg::Sha256).to_string(), key.algorithm().to_string()))
 }
 
 fn strong_enough(key: &PublicKey) -> Result<(), BadKey> {

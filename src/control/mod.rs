@@ -21,10 +21,13 @@ mod sessions;
 mod state;
 mod store;
 pub mod times;
+pub mod transfer;
 
-pub use operation::{Operation, OperationError};
+pub use crate::authority::{Answer, Verdict};
+pub use operation::{Asked, Operation, OperationError};
 pub use outcome::{
-    AccountView, AuthenticatorView, ChangedPath, EventView, GrantView, KeyView, Outcome, SessionView, UserView,
+    AccountView, AuthenticatorView, ChangedPath, EventView, ExplanationView, GrantView, KeyView, Outcome, SessionView,
+    UserView,
 };
 pub use serve::serve;
 pub use state::{StateError, prepare_state};

@@ -3,16 +3,17 @@
 //! Every operation says in a sentence what it did or what to do instead, and which live sessions it takes the ground from
 //! under.
 
-mod accounts;
+pub(super) mod accounts;
 mod audit;
 mod authenticators;
 mod credentials;
-mod grants;
+mod explaining;
+pub(super) mod grants;
 #[cfg(test)]
 mod on_postgres;
 #[cfg(test)]
 mod on_sqlite;
-mod programs;
+pub(super) mod programs;
 mod users;
 
 use serde::{Deserialize, Serialize};
@@ -149,6 +150,7 @@ pub enum Operation {
         name: UserName,
         logins: Logins,
     },
+    Explain(Box<Asked>),
     SessionList,
     Status,
     SessionKill {
@@ -162,6 +164,24 @@ pub enum Operation {
     AuditSummary {
         query: AuditQuery,
     },
+}
+
+/// What an operator wants explained: a login, and what it could do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "names are those of the command's options")]
+pub struct Asked {
+    pub user: UserName,
+    /// A public key, or the number or fingerprint of one that is known.
+    pub key: Option<String>,
+    pub password: bool,
+    pub totp: bool,
+    pub from: std::net::IpAddr,
+    pub at: Option<crate::domain::Timestamp>,
+    /// Below the account's home, or whole paths of the host.
+    pub read: Vec<String>,
+    pub write: Vec<String>,
+    pub service: Vec<crate::domain::Service>,
+    pub forward: Vec<(String, u16)>,
 }
 
 impl Operation {
@@ -264,6 +284,14 @@ pub enum OperationError {
     NoSession { conn: u64 },
     #[error("no node is running here, so there are no sessions")]
     NotRunning,
+    #[error(
+        "{path} does not lie in the home of account {account} ({home}), where all grants are; give a path below it"
+    )]
+    OutsideHome { path: String, account: AccountName, home: HomePath },
+    #[error(transparent)]
+    Path(#[from] crate::domain::BadPath),
+    #[error("say what is shown: --key FILE, --password, or both")]
+    NothingShown,
     #[error(transparent)]
     Key(#[from] BadKey),
     #[error(transparent)]
@@ -357,6 +385,7 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::TotpRemove { user } => authenticators::remove(store, user).await,
         Operation::UserSetLogins { name, logins } => authenticators::set_logins(store, name, logins).await,
         Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
+        Operation::Explain(asked) => explaining::explain(store, *asked).await,
         Operation::Status => Ok(Done::quietly(Outcome::Done("no node is running here".to_owned()))),
         Operation::Audit { query, page, most } => audit::search(store, &query, page, most).await,
         Operation::AuditSummary { query } => audit::summary(store, &query).await,

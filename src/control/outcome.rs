@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Explanation;
 use crate::domain::{
     AccountName, ForwardPolicy, HomePath, KeyId, Logins, Mode, ProgramPolicy, RelPath, Scope, Services, Status, Terms,
-    UploadPolicy, UserName, View,
+    Timestamp, UploadPolicy, UserName, View,
 };
 
 /// The result of an operation.
@@ -31,6 +32,10 @@ pub enum Outcome {
     Keys(Vec<KeyView>),
     /// An authenticator that was added.
     Authenticator(AuthenticatorView),
+    /// What a login comes to.
+    Explanation(Box<ExplanationView>),
+    /// What an import did.
+    Import(super::transfer::ImportView),
     /// Live sessions.
     Sessions(Vec<SessionView>),
     /// Events of the audit trail.
@@ -207,6 +212,22 @@ pub struct KeyView {
     pub scope: Scope,
     /// When and from where it may be used.
     pub terms: Terms,
+}
+
+/// What a login comes to, and what it could do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExplanationView {
+    /// Whose.
+    pub user: UserName,
+    /// What is shown at it.
+    pub shown: Vec<String>,
+    /// From where it comes.
+    pub from: std::net::IpAddr,
+    /// When, in seconds since 1970.
+    pub at: Timestamp,
+    /// The decisions, each with its rule.
+    #[serde(flatten)]
+    pub decided: Explanation,
 }
 
 /// A live session.

@@ -3,8 +3,8 @@
 //! Owns: plain values that were checked once, when they were made. No I/O, no clock, no other room of ours.
 //! Runs in: every process. Trusts: nobody; a constructor that takes bytes from outside says what it refuses.
 
-mod audit;
 mod attempt;
+mod audit;
 mod byte_count;
 mod claim;
 mod direct;
@@ -25,8 +25,8 @@ mod upload;
 mod variables;
 mod view;
 
-pub use audit::{Deed, Escaped, Finish, PeerText, Started};
 pub use attempt::Attempt;
+pub use audit::{Deed, Escaped, Finish, PeerText, Started};
 pub use byte_count::{BadByteCount, ByteCount};
 pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
 pub use direct::{DIRECT, DirectCommand, NotDirect};

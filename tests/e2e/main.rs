@@ -13,6 +13,7 @@ mod clients;
 mod confinement;
 mod credentials;
 mod deploy;
+mod explained;
 mod faults;
 mod first_run;
 mod forwards;

@@ -59,6 +59,12 @@ pub(super) enum Command {
     /// Authenticators: a code of six digits from an app, besides a key or a password
     #[command(subcommand)]
     Totp(Totp),
+    /// Say what a login comes to and what it could do, each with the rule that decides
+    Explain(Box<Explain>),
+    /// Write everything that the database knows, as JSON
+    Export(Export),
+    /// Put into the database what an export says, or what another server knows
+    Import(Import),
     /// Live sessions of the node that runs here
     #[command(subcommand)]
     Session(Session),
@@ -281,6 +287,67 @@ pub(super) enum Totp {
     Enrol { user: UserName },
     /// Take it away
     Remove { user: UserName },
+}
+
+/// Say what a login comes to and what it could do, each with the rule that decides
+///
+/// Nothing is tried: the rules are asked that let in and refuse. Owners and permissions on disk are not looked at. What can
+/// be asked may be given several times.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    pub(super) user: UserName,
+    /// File with the public key that is shown, or the number or fingerprint of one of the user's
+    #[arg(long, value_name = "FILE", required_unless_present = "password")]
+    pub(super) key: Option<PathBuf>,
+    /// The right password is shown
+    #[arg(long)]
+    pub(super) password: bool,
+    /// A right code of the authenticator is shown
+    #[arg(long)]
+    pub(super) totp: bool,
+    /// Address from which the login comes
+    #[arg(long, value_name = "IP")]
+    pub(super) from: std::net::IpAddr,
+    /// When: 2026-12-31, 2026-12-31T18:00 or 2026-12-31T18:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = super::terms_options::time)]
+    pub(super) at: Option<crate::domain::Timestamp>,
+    /// Whether a file or directory could be made or written: a path below the account's home, or the whole path on the host
+    #[arg(long, value_name = "PATH")]
+    pub(super) write: Vec<String>,
+    /// Whether a file could be read or a directory listed
+    #[arg(long, value_name = "PATH")]
+    pub(super) read: Vec<String>,
+    /// Whether a service is open
+    #[arg(long, value_name = "SERVICE", value_delimiter = ',')]
+    pub(super) service: Vec<Service>,
+    /// Whether a connection would be made to there (ssh -L)
+    #[arg(long, value_name = "HOST:PORT", value_parser = super::explain::place)]
+    pub(super) forward: Vec<(String, u16)>,
+}
+
+/// Write everything that the database knows, as JSON
+///
+/// Accounts, users, grants, keys, hashes of passwords, secrets of authenticators and policies, as they were at one moment. The
+/// file holds secrets: only its owner may read it (mode 0600), and it should be kept as the database is.
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// File to write, which must not exist yet; - for standard output
+    pub(super) file: PathBuf,
+}
+
+/// Put into the database what an export says, or what another server knows
+///
+/// Everything is put into it or nothing. What is there already and says the same is left alone; what says something else is
+/// named, and then nothing is imported.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Import {
+    /// File that enclos export has written; - for standard input
+    #[arg(required = true)]
+    pub(super) file: Option<PathBuf>,
+    /// Only say what would be done
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -46,7 +46,7 @@ fn add(context: &Context<'_>, operation: Operation) -> Result<()> {
     report::print(&outcome, context.json)
 }
 
-fn read_key(path: &Path) -> Result<String> {
+pub(super) fn read_key(path: &Path) -> Result<String> {
     let unreadable = |source| CommandError::File { what: "read the public key", path: path.to_owned(), source };
     let mut text = String::new();
     let source: Box<dyn Read> =

@@ -4,6 +4,7 @@ mod accounts;
 mod args;
 mod audit;
 mod credentials;
+mod explain;
 mod forward_options;
 mod grants;
 mod host_keys;
@@ -14,6 +15,7 @@ mod sessions;
 mod start;
 mod table;
 mod terms_options;
+mod transfer;
 mod upload_options;
 mod users;
 
@@ -26,6 +28,7 @@ use clap::Parser;
 
 use crate::config::{self, Node};
 use crate::control::client::{self, ClientError, Doer};
+use crate::control::transfer::TransferError;
 use crate::control::{Operation, Outcome, StateError, prepare_state};
 use crate::telemetry::Causes;
 
@@ -66,6 +69,8 @@ enum CommandError {
     Config(#[from] config::ConfigError),
     #[error(transparent)]
     Control(#[from] ClientError),
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
     #[error(transparent)]
     State(#[from] StateError),
     #[error("{what} {}", path.display())]
@@ -127,6 +132,9 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Key(command) => credentials::run_key(&context, command)?,
         Command::Passwd(options) => credentials::run_passwd(&context, &options)?,
         Command::Totp(command) => credentials::run_totp(&context, command)?,
+        Command::Explain(options) => explain::run(&context, *options)?,
+        Command::Export(options) => transfer::export(&context, &options)?,
+        Command::Import(options) => transfer::import(&context, &options)?,
         Command::Session(command) => sessions::run(&context, command)?,
         Command::HostKey(command) => host_keys::run(&context, &command)?,
         Command::Audit(options) => audit::run(&context, *options)?,

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 
 use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
+use crate::control::transfer::ImportView;
 use crate::control::{
-    AccountView, AuthenticatorView, ChangedPath, GrantView, KeyView, Outcome, SessionView, UserView, times,
+    AccountView, Answer, AuthenticatorView, ChangedPath, ExplanationView, GrantView, KeyView, Outcome, SessionView,
+    UserView, Verdict, times,
 };
 use crate::domain::{ForwardPolicy, LayerReport, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy};
 use crate::telemetry::Causes;
@@ -49,6 +51,8 @@ fn to_text(outcome: &Outcome) -> String {
         Outcome::Key(key) => keys(std::slice::from_ref(key)),
         Outcome::Keys(list) => keys(list),
         Outcome::Authenticator(authenticator) => enrolled(authenticator),
+        Outcome::Import(view) => imported(view),
+        Outcome::Explanation(explanation) => explained(explanation),
         Outcome::Sessions(list) => sessions(list),
         Outcome::Events(list) => list.iter().map(|e| event(&e.event)).collect::<Vec<_>>().join("\n"),
         Outcome::Changes(list) => changes(list),
@@ -164,6 +168,46 @@ fn enrolled(new: &AuthenticatorView) -> String {
          code:\n\n    {}\n    {}\n\nTo be kept elsewhere, each good for one login without the app:\n\n{codes}",
         new.user, new.secret, new.uri
     )
+}
+
+/// What an import did. A list that nobody would read to its end is cut.
+fn imported(view: &ImportView) -> String {
+    const MOST: usize = 200;
+    let counts = |counts: &[(String, u64)]| match counts {
+        [] => "nothing".to_owned(),
+        some => some.iter().map(|(table, count)| format!("{count} {table}")).collect::<Vec<_>>().join(", "),
+    };
+    let mut lines = vec![format!("{}: {}", if view.dry_run { "would be added" } else { "added" }, counts(&view.added))];
+    lines.push(format!("there already: {}", counts(&view.unchanged)));
+    for (what, list) in [("new", &view.new), ("conflict", &view.conflicts), ("left behind", &view.left_behind)] {
+        lines.extend(list.iter().take(MOST).map(|line| format!("{what}: {line}")));
+        lines.extend((list.len() > MOST).then(|| format!("{what}: and {} more (--json lists all)", list.len() - MOST)));
+    }
+    if !view.conflicts.is_empty() {
+        lines.push("With a conflict nothing is imported.".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// Decisions, one in a line, each with its rule.
+fn explained(view: &ExplanationView) -> String {
+    let word = |verdict: &Verdict| if verdict.allowed { "allowed" } else { "denied" }.to_owned();
+    let row = |answer: &Answer| {
+        let Answer { attempt, verdict } = answer;
+        vec![attempt.to_string(), word(verdict), verdict.rule.clone(), verdict.why.clone()]
+    };
+    let (login, at) = (&view.decided.login, times::shown(view.at));
+    let by = view.shown.join(", ");
+    let mut said = format!("login of {} by {by} from {} at {at}\n", view.user, view.from);
+    said += &format!("{} ({}): {}", word(login), login.rule, login.why);
+    if let Some(end) = view.decided.until {
+        said += &format!("\nuntil {}", times::shown(end));
+    }
+    if !view.decided.answers.is_empty() {
+        let rows: Vec<_> = view.decided.answers.iter().map(row).collect();
+        said += &format!("\n\n{}", layout(&["ASKED", "DECISION", "RULE", "WHY"], &rows));
+    }
+    said
 }
 
 /// What a key may do, in one cell of a table.

@@ -85,7 +85,7 @@ fn or_none<T>(
     move |text| if text == NONE { Ok(Setting::Unset) } else { read(text).map(Setting::Set) }
 }
 
-fn time(text: &str) -> std::result::Result<Timestamp, String> {
+pub(super) fn time(text: &str) -> std::result::Result<Timestamp, String> {
     times::of_operator(text)
         .ok_or_else(|| "not a time; write 2026-12-31, 2026-12-31T18:00 or 2026-12-31T18:00:00Z".to_owned())
 }

@@ -47,6 +47,7 @@ impl Operation {
                 | Operation::KeyList { .. }
                 | Operation::SessionList
                 | Operation::Status
+                | Operation::Explain(_)
                 | Operation::Audit { .. }
                 | Operation::AuditSummary { .. }
         )

@@ -13,11 +13,7 @@ pub(super) async fn add(
     (uid, gid): (u32, u32),
     home: HomePath,
 ) -> Result<Done> {
-    check_owner(ids, uid)?;
-    check_owner(ids, gid)?;
-    if home.as_str() == "/" {
-        return Err(OperationError::WholeHost);
-    }
+    check(ids, (uid, gid), &home)?;
     if store.account(&name).await?.is_some() {
         return Err(OperationError::AccountExists { name });
     }
@@ -26,6 +22,13 @@ pub(super) async fn add(
     store.add_account(&mut change, &view).await?;
     commit(change).await?;
     Ok(Done::quietly(Outcome::Account(view)))
+}
+
+/// Whether an account may have this owner and this home.
+pub(in crate::control) fn check(ids: Ids, (uid, gid): (u32, u32), home: &HomePath) -> Result<()> {
+    check_owner(ids, uid)?;
+    check_owner(ids, gid)?;
+    if home.as_str() == "/" { Err(OperationError::WholeHost) } else { Ok(()) }
 }
 
 /// An account's files belong neither to root, nor to nobody, nor to a process of the node: with the id of one session,

@@ -90,7 +90,7 @@ pub(super) async fn set_key(store: &Store, name: UserName, key: String, change: 
     Ok(Done { outcome, affected: Affected::UserAgain(name) })
 }
 
-fn is_named(view: &KeyView, key: &str) -> bool {
+pub(super) fn is_named(view: &KeyView, key: &str) -> bool {
     view.fingerprint == key || view.id.to_string() == key
 }
 
@@ -109,7 +109,7 @@ pub(super) async fn remove_key(store: &Store, name: UserName, key: String) -> Re
     Ok(Done::said(sentence, Affected::Key(name, view.fingerprint)))
 }
 
-async fn views(store: &Store, name: &UserName) -> Result<Vec<KeyView>> {
+pub(super) async fn views(store: &Store, name: &UserName) -> Result<Vec<KeyView>> {
     let (_, found) = user(store, name).await?;
     let view = |k: crate::control::store::StoredKey| KeyView {
         id: k.id,

@@ -5,7 +5,8 @@ use super::{Affected, Done, OperationError, Result, commit, user};
 use crate::control::outcome::{GrantView, Outcome};
 use crate::control::store::{Rights, Store};
 use crate::domain::{
-    AccountFacts, Facts, Grant, GrantId, Layout, RelPath, Unplaced, UserFacts, UserName, deciding, narrows,
+    AccountFacts, Facts, Grant, GrantId, HomePath, Layout, RelPath, Unplaced, UserFacts, UserName, View, deciding,
+    narrows,
 };
 
 /// Adds a grant, or changes the rights of one. Taking rights away, here or from what lies around it, ends live sessions;
@@ -41,10 +42,20 @@ fn check_room(user: &UserName, grants: &[Grant]) -> Result<()> {
     Ok(())
 }
 
+/// Whether a user whose grants are all known at once may have them.
+pub(in crate::control) fn check_all(user: &UserName, view: View, home: &HomePath, grants: &[Grant]) -> Result<()> {
+    check_room(user, grants)?;
+    check_places(user, view, home, grants)
+}
+
 /// Whether all grants find a place in the user's view. A user without any is not wrong yet.
 pub(super) fn check_layout(account: &AccountFacts, user: &UserFacts, grants: &[Grant]) -> Result<()> {
-    let user_name = || user.name.clone();
-    match Layout::of(user.view(), &account.home, grants) {
+    check_places(&user.name, user.view(), &account.home, grants)
+}
+
+fn check_places(user: &UserName, view: View, home: &HomePath, grants: &[Grant]) -> Result<()> {
+    let user_name = || user.clone();
+    match Layout::of(view, home, grants) {
         Ok(_) | Err(Unplaced::NoGrant) => Ok(()),
         Err(Unplaced::Clash { name }) => {
             let has_name = |g: &&Grant| g.path.file_name().unwrap_or("home") == name;

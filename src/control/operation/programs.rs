@@ -38,7 +38,7 @@ pub(super) async fn set(store: &Store, name: UserName, wanted: ProgramChange) ->
 }
 
 /// A forced command that no service runs would only close every door.
-pub(super) fn check_forced(user: &UserName, services: Services, programs: &ProgramPolicy) -> Result<()> {
+pub(in crate::control) fn check_forced(user: &UserName, services: Services, programs: &ProgramPolicy) -> Result<()> {
     let (any, needs): (&[Service], _) = match &programs.forced_command {
         None => return Ok(()),
         Some(ForcedCommand::Sftp) => (&[Service::Sftp], "sftp"),

@@ -85,6 +85,12 @@ impl Store {
         rows.iter().map(stored).collect()
     }
 
+    /// A key in its wire form.
+    pub(crate) async fn encoded_key(&self, id: KeyId) -> Result<Option<Vec<u8>>, StoreError> {
+        let encoded = sqlx::query_scalar("SELECT encoded FROM public_keys WHERE id = $1").bind(id.0);
+        Ok(encoded.fetch_optional(&self.pool).await?)
+    }
+
     /// Removes a key.
     pub(crate) async fn remove_key(&self, change: &mut Change, id: KeyId) -> Result<(), StoreError> {
         sqlx::query("DELETE FROM public_keys WHERE id = $1").bind(id.0).execute(&mut **change).await?;

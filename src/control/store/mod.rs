@@ -13,6 +13,7 @@ mod keys;
 #[cfg(test)]
 mod migrated;
 mod programs;
+pub(super) mod tables;
 mod terms;
 #[cfg(test)]
 pub(super) mod testing;
@@ -106,7 +107,7 @@ impl Store {
     }
 }
 
-fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     i64::try_from(seconds).unwrap_or(i64::MAX)
 }

@@ -1,0 +1,98 @@
+//! `enclos explain`: gathers what the rules are asked about. They are asked in `authority`.
+
+use super::credentials::{is_named, views};
+use super::{Asked, Done, OperationError, Result, user};
+use crate::authority::{self, Circumstances};
+use crate::control::keys;
+use crate::control::outcome::{ExplanationView, Outcome};
+use crate::control::store::{Known, Store, StoreError, now};
+use crate::domain::{
+    AccountFacts, AsOf, Attempt, ClaimedName, Facts, KeyBlob, Proof, RelPath, Secret, Shown, Timestamp, UserName,
+};
+
+/// What is shown at the login, and what is known of it.
+type Step = (Proof, Option<Facts>);
+
+pub(super) async fn explain(store: &Store, asked: Asked) -> Result<Done> {
+    let (account, _) = user(store, &asked.user).await?;
+    let (mut steps, mut shown): (Vec<Step>, Vec<String>) = Default::default();
+    if let Some(key) = &asked.key {
+        let blob = key_of(store, &asked.user, key).await?;
+        let mut known = known(store, &asked.user, Some(&blob)).await?;
+        let fingerprint = known.key.as_ref().map_or_else(|| "an unknown key".to_owned(), |key| key.fingerprint.clone());
+        shown.push(format!("key {fingerprint}"));
+        let verdict = known.key.take().map_or(Shown::UnknownKey, Shown::Key);
+        steps.push((Proof::Key(blob), Some(facts(known, verdict))));
+    }
+    let nothing = Secret::new("").expect("nothing is not too long");
+    if asked.password {
+        let known = known(store, &asked.user, None).await?;
+        let verdict = if known.password.is_some() { Shown::RightPassword } else { Shown::WrongPassword };
+        shown.push("password".to_owned());
+        steps.push((Proof::Password(nothing.clone()), Some(facts(known, verdict))));
+    }
+    if steps.is_empty() {
+        return Err(OperationError::NothingShown);
+    }
+    if asked.totp {
+        let known = known(store, &asked.user, None).await?;
+        let verdict = if known.user.has_authenticator { Shown::RightCode } else { Shown::WrongCode };
+        shown.push("code".to_owned());
+        steps.push((Proof::Code(nothing), Some(facts(known, verdict))));
+    }
+    let at = Circumstances { now: asked.at.unwrap_or(Timestamp(now())), from: asked.from };
+    let attempts = attempts(&account, &asked)?;
+    let decided = authority::explain(&steps, &at, &attempts);
+    let view = ExplanationView { user: asked.user, shown, from: at.from, at: at.now, decided };
+    Ok(Done::quietly(Outcome::Explanation(Box::new(view))))
+}
+
+fn facts(known: Known, shown: Shown) -> Facts {
+    let Known { account, user, grants, .. } = known;
+    Facts { account, user, grants, shown, code_waived: false, as_of: AsOf::default() }
+}
+
+async fn known(store: &Store, name: &UserName, key: Option<&KeyBlob>) -> Result<Known> {
+    let gone = || OperationError::NoUser { name: name.clone(), nearest: None };
+    let claimed = ClaimedName::new(name.as_str()).map_err(|_| gone())?;
+    store.known(&claimed, key).await?.ok_or_else(gone)
+}
+
+/// A key by its text, or one of the user's by its number or fingerprint.
+async fn key_of(store: &Store, name: &UserName, text: &str) -> Result<KeyBlob> {
+    let is_name = text.starts_with("SHA256:") || text.bytes().all(|b| b.is_ascii_digit());
+    if !is_name {
+        let keys = keys::parse(text)?;
+        let count = keys.len();
+        let only = keys.into_iter().next().filter(|_| count == 1);
+        return Ok(only.ok_or(keys::BadKey::OneOnly { count })?.blob);
+    }
+    let gone = || OperationError::NoKey { user: name.clone(), key: text.chars().take(64).collect() };
+    let view = views(store, name).await?.into_iter().find(|view| is_named(view, text)).ok_or_else(gone)?;
+    let encoded = store.encoded_key(view.id).await?.ok_or_else(gone)?;
+    let wrong = |_| StoreError::Row { what: "public key", text: view.fingerprint.clone() };
+    Ok(KeyBlob::new(encoded).map_err(wrong)?)
+}
+
+fn attempts(account: &AccountFacts, asked: &Asked) -> Result<Vec<Attempt>> {
+    let paths = |texts: &[String], attempt: fn(RelPath) -> Attempt| {
+        texts.iter().map(|text| Ok(attempt(below_home(account, text)?))).collect::<Result<Vec<_>>>()
+    };
+    let mut attempts = paths(&asked.read, Attempt::Read)?;
+    attempts.extend(paths(&asked.write, Attempt::Write)?);
+    attempts.extend(asked.service.iter().map(|service| Attempt::Service(*service)));
+    attempts.extend(asked.forward.iter().map(|(host, port)| Attempt::Forward { host: host.clone(), port: *port }));
+    Ok(attempts)
+}
+
+/// A whole path of the host has to lie in the account's home.
+fn below_home(account: &AccountFacts, text: &str) -> Result<RelPath> {
+    let Some(whole) = text.strip_prefix('/') else { return Ok(text.parse()?) };
+    let (whole, mut home) = (whole.parse::<RelPath>()?, account.home.components());
+    let mut rest = whole.components();
+    if home.by_ref().all(|part| rest.next() == Some(part)) {
+        return Ok(rest.collect::<Vec<_>>().join("/").parse()?);
+    }
+    let (account, home) = (account.name.clone(), account.home.clone());
+    Err(OperationError::OutsideHome { path: text.chars().take(4096).collect(), account, home })
+}
