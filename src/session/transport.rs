@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
+use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use russh::server::{self, RunningSession};
 use russh::{Disconnect, Limits, Preferred, SshId};
 use russh::{cipher, compression, kex, mac};
@@ -83,7 +83,7 @@ impl Transport {
             auth_rejection_time_initial: Some(Duration::ZERO),
             preferred: Preferred {
                 kex: KEX.into(),
-                key: algorithms(&keys).into(),
+                key: SIGNATURES.into(),
                 cipher: CIPHERS.into(),
                 mac: MACS.into(),
                 compression: (&[compression::NONE][..]).into(),
@@ -142,21 +142,19 @@ impl Transport {
 /// back: the library does not flush its greeting, and a client may wait for it before it says its own.
 type Buffered = tokio::io::BufReader<Prompt>;
 
-/// Signature algorithms of the host keys that are there, and those that users' keys may use.
-fn algorithms(keys: &[PrivateKey]) -> Vec<Algorithm> {
-    let has = |wanted: fn(&Algorithm) -> bool| keys.iter().any(|k| wanted(&k.algorithm()));
-    let mut algorithms = Vec::new();
-    if has(|a| *a == Algorithm::Ed25519) {
-        algorithms.push(Algorithm::Ed25519);
-    }
-    if has(|a| matches!(a, Algorithm::Ecdsa { .. })) {
-        algorithms.push(Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 });
-    }
-    if has(|a| matches!(a, Algorithm::Rsa { .. })) {
-        algorithms.extend([Some(HashAlg::Sha512), Some(HashAlg::Sha256)].map(|hash| Algorithm::Rsa { hash }));
-    }
-    algorithms
-}
+/// Signature algorithms, best first: those of host keys, of which the library offers what there are keys for, and those of
+/// users' keys, which it tells clients (RFC 8308, `server-sig-algs`). OpenSSH's client shows no RSA key where the list does not
+/// name an algorithm for it.
+const SIGNATURES: &[Algorithm] = &[
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::SkEd25519,
+    Algorithm::SkEcdsaSha2NistP256,
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
 
 /// A connection that is being served.
 pub(super) struct Running {
