@@ -175,7 +175,10 @@ fn programs_read_json_of_a_fixed_shape() {
     place.file("key.pub", KEY);
     let key = json!({
         "id": 1, "user": "bob", "fingerprint": FINGERPRINT, "algorithm": "ssh-ed25519", "label": "bob@laptop",
-        "scope": { "paths": null, "mode": null, "services": null, "no_terminal": false },
+        "scope": {
+            "paths": null, "mode": null, "services": null, "no_terminal": false, "forced_command": null,
+            "permit_open": null, "permit_listen": null
+        },
         "terms": { "expires": null, "from": "" }
     });
     assert_eq!(place.json("key add bob --file key.pub"), key);
@@ -183,7 +186,7 @@ fn programs_read_json_of_a_fixed_shape() {
 
     let user = json!({
         "name": "bob", "account": "acme", "services": "sftp", "status": "active", "view": "rooted", "grants": [grant], "keys": 1,
-        "password": false, "totp": false, "logins": "", "terms": { "expires": null, "from": "" }, "uploads": {
+        "password": false, "totp": false, "logins": "", "principals": [], "terms": { "expires": null, "from": "" }, "uploads": {
             "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },
@@ -294,11 +297,12 @@ fn what_is_no_public_key_is_refused_with_its_own_sentence() {
         ("", "this is not a public key"),
         (&KEY.repeat(101), "there are 101 keys in it"),
         (&format!("{KEY}{KEY}"), "bob has that key already"),
-        (&format!("# old\n{KEY}restrict,command=\"x\" {KEY}"), "line 3: option command cannot be honoured"),
+        (&format!("# old\n{KEY}restrict,tunnel=\"1\" {KEY}"), "line 3: option tunnel cannot be honoured"),
+        (&format!("command=\"x\" {KEY}"), "exec"),
         (&format!("from=\"example.org\" {KEY}"), "line 1: option from: \"example.org\" is not an address"),
         (&format!("fast {KEY}"), "line 1: option \"fast\" is not known"),
         ("ssh-dss AAAAB3NzaC1kc3MAAACBAA== x", "DSA keys are not safe"),
-        ("ssh-ed25519-cert-v01@openssh.com AAAA", "certificates are not supported yet"),
+        ("ssh-ed25519-cert-v01@openssh.com AAAA", "this is a certificate; give the key of its authority"),
     ] {
         let ended = finish(&mut place.command("key add bob --file -"), text);
         let sentence = one_sentence(ended);

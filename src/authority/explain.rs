@@ -133,6 +133,9 @@ fn refused(refusal: Refused, facts: Option<&Facts>) -> Verdict {
         Denial::Elsewhere(holder) => {
             no(&format!("{holder}-from"), format!("the {} may not be used from this address", name_of(holder, facts)))
         }
+        Denial::Revoked => no("revoked", "the key was revoked, for everybody; see: enclos ca revoked".to_owned()),
+        Denial::Contradiction(why) => no("scope", why.to_string()),
+        Denial::Flawed(_) | Denial::Unfit(_) | Denial::UnknownAuthority => no("certificate", denial.to_string()),
         Denial::CodeAlone | Denial::Mismatch => no("login", denial.to_string()),
     }
 }

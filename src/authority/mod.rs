@@ -1,19 +1,22 @@
 //! Claim + facts + circumstances -> principal or denial. Pure; the rules of access live only here.
 //!
 //! Runs in: the monitor. Trusts: the facts, which control read from its database; never the claim. The signature
-//! behind a key claim was verified by the session (RFC 4252, 7); passwords were judged by control.
+//! behind a key claim was verified by the session (RFC 4252, 7), that on a certificate by control; passwords were judged by
+//! control.
 //! From [`Principal`] on, private fields and one constructor make the chain true: rights only shrink along it.
 
+mod certificates;
 mod explain;
 
 use std::net::IpAddr;
 
 use crate::domain::{
-    AccountFacts, AccountName, AsOf, Factor, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, KeyFacts,
-    LastLogin, ProgramPolicy, Proof, Scope, Services, Shown, Status, Terminals, Terms, Timestamp, UploadPolicy,
-    UserFacts, UserId, UserName, View,
+    AccountFacts, AccountName, AsOf, Contradiction, Credential, Factor, Factors, Facts, Flaw, ForwardPolicy, Grant,
+    HomePath, KeyFacts, LastLogin, ProgramPolicy, Proof, Scope, Services, Shown, Status, Terms, Timestamp,
+    UploadPolicy, UserFacts, UserId, UserName, View,
 };
 
+pub use certificates::Unfit;
 pub use explain::{Answer, Explanation, Verdict, explain};
 
 /// When and from where somebody comes, as the monitor saw it.
@@ -65,8 +68,8 @@ impl Principal {
     }
 
     /// The same as it was shown.
-    pub fn key_blob(&self) -> Option<&KeyBlob> {
-        self.key.as_ref().map(|key| &key.blob)
+    pub fn credential(&self) -> Option<&Credential> {
+        self.key.as_ref().map(|key| &key.shown)
     }
 
     /// All that was shown.
@@ -127,7 +130,7 @@ impl Principal {
 }
 
 /// Why a claim was not believed. They differ in the audit trail and look alike to the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
     /// Nobody by that name.
     #[error("unknown user")]
@@ -135,6 +138,18 @@ pub enum Denial {
     /// The user has no such key.
     #[error("unknown key")]
     UnknownKey,
+    /// The key, the certificate or its authority was revoked.
+    #[error("revoked")]
+    Revoked,
+    /// The certificate is worth nothing.
+    #[error(transparent)]
+    Flawed(#[from] Flaw),
+    /// No authority that is trusted with the user has signed it.
+    #[error("certificate of an authority that is not trusted with this user")]
+    UnknownAuthority,
+    /// It is not for this user, or not to be used so.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
     /// The password is not the user's.
     #[error("wrong password")]
     WrongPassword,
@@ -162,6 +177,9 @@ pub enum Denial {
     /// It may not come from there.
     #[error("{0} may not be used from this address")]
     Elsewhere(Holder),
+    /// User and credential leave nothing of one another.
+    #[error("nothing is left of what the user and the credential may: {0}")]
+    Contradiction(#[from] Contradiction),
 }
 
 /// Whose terms are not met.
@@ -173,6 +191,8 @@ pub enum Holder {
     User,
     /// The key's.
     Key,
+    /// The certificate's.
+    Certificate,
 }
 
 impl std::fmt::Display for Holder {
@@ -181,6 +201,7 @@ impl std::fmt::Display for Holder {
             Holder::Account => "account",
             Holder::User => "user",
             Holder::Key => "key",
+            Holder::Certificate => "certificate",
         })
     }
 }
@@ -196,8 +217,25 @@ pub struct Proven {
 
 #[derive(Debug, Clone)]
 struct ProvenKey {
-    blob: KeyBlob,
+    shown: Credential,
     facts: KeyFacts,
+}
+
+impl ProvenKey {
+    /// What was shown, as the key that it comes to.
+    fn of(shown: Credential, facts: &Facts, at: &Circumstances) -> Result<ProvenKey, Denial> {
+        let is_certificate = matches!(shown, Credential::Certificate(_));
+        let found = match (&facts.shown, is_certificate) {
+            (Shown::Key(key), false) => (**key).clone(),
+            (Shown::Certificate(certificate), true) => certificates::vouched(certificate, &facts.user, at)?,
+            (Shown::UnknownKey, false) => return Err(Denial::UnknownKey),
+            (Shown::RevokedKey, false) => return Err(Denial::Revoked),
+            (Shown::UnknownAuthority, true) => return Err(Denial::UnknownAuthority),
+            (Shown::Flawed(flaw), true) => return Err((*flaw).into()),
+            _ => return Err(Denial::Mismatch),
+        };
+        Ok(ProvenKey { shown, facts: found })
+    }
 }
 
 impl Proven {
@@ -208,6 +246,9 @@ impl Proven {
         open.fold(Factors::NONE, |left, way| left.and(way.without(self.shown)))
     }
 }
+
+/// A key, alone or with a certificate.
+const KEY: Factors = Factors::NONE.with(Factor::Key);
 
 /// A code, which is worth something only after something else.
 const CODE: Factors = Factors::NONE.with(Factor::Code);
@@ -231,12 +272,12 @@ pub fn decide(
 ) -> Result<Decision, Denial> {
     let facts = facts.ok_or(Denial::UnknownUser)?;
     let earlier = earlier.filter(|earlier| earlier.user == facts.user.id);
-    let proven = and_now(earlier, proof, facts)?;
+    let proven = and_now(earlier, proof, facts, at)?;
     may_be_used(facts, proven.key.as_ref().map(|key| &key.facts), at)?;
     let waived = if facts.code_waived { CODE } else { Factors::NONE };
     let shown = proven.shown.and(waived);
     if facts.user.logins.ways(facts.user.has_authenticator).into_iter().any(|way| shown.contain(way)) {
-        return Ok(Decision::In(Box::new(principal(facts, proven.key, shown, proven.as_of))));
+        return Ok(Decision::In(Box::new(principal(facts, proven.key, shown, proven.as_of)?)));
     }
     match proven.left(&facts.user).without(waived) {
         // Right, and of no use to anybody: to be told apart from a wrong one by nobody.
@@ -246,18 +287,18 @@ pub fn decide(
 }
 
 /// Adds what is shown now to what was proven. A code proves nothing by itself, and is not even looked at then.
-fn and_now(earlier: Option<Proven>, proof: &Proof, facts: &Facts) -> Result<Proven, Denial> {
+fn and_now(earlier: Option<Proven>, proof: &Proof, facts: &Facts, at: &Circumstances) -> Result<Proven, Denial> {
     let nothing = Proven { user: facts.user.id, key: None, shown: Factors::NONE, as_of: facts.as_of };
     let mut proven = match proof {
         Proof::Code(_) => earlier.ok_or(Denial::CodeAlone)?,
         _ => earlier.unwrap_or(nothing),
     };
+    if let Some(credential) = proof.credential() {
+        proven.key = Some(ProvenKey::of(credential, facts, at)?);
+    }
     match (proof, &facts.shown) {
-        (Proof::Key(blob), Shown::Key(key)) => {
-            proven.key = Some(ProvenKey { blob: blob.clone(), facts: key.clone() });
-        }
+        (Proof::Key(_) | Proof::Certificate(_), _) => {}
         (Proof::Password(_), Shown::RightPassword) | (Proof::Code(_), Shown::RightCode) => {}
-        (Proof::Key(_), Shown::UnknownKey) => return Err(Denial::UnknownKey),
         (Proof::Password(_), Shown::WrongPassword) => return Err(Denial::WrongPassword),
         (Proof::Code(_), Shown::WrongCode) => return Err(Denial::WrongCode),
         _ => return Err(Denial::Mismatch),
@@ -266,20 +307,23 @@ fn and_now(earlier: Option<Proven>, proof: &Proof, facts: &Facts) -> Result<Prov
     Ok(proven)
 }
 
-/// Decides about a session again: `shown` is what it showed when it began and would still be good, `key` the key of it.
+/// Decides about a session again: `shown` is what it showed when it began and would still be good, `credential` the key of
+/// it, which the facts are about.
 pub fn decide_again(
     facts: Option<&Facts>,
-    key: Option<(&KeyBlob, &KeyFacts)>,
+    credential: Option<&Credential>,
     shown: Factors,
     at: &Circumstances,
 ) -> Result<Principal, Denial> {
     let facts = facts.ok_or(Denial::UnknownUser)?;
-    may_be_used(facts, key.map(|(_, key)| key), at)?;
+    // Whoever showed a password besides may be good for something without the key.
+    let key = credential.and_then(|credential| ProvenKey::of(credential.clone(), facts, at).ok());
+    let shown = if key.is_some() { shown } else { shown.without(KEY) };
+    may_be_used(facts, key.as_ref().map(|key| &key.facts), at)?;
     if !facts.user.logins.ways(facts.user.has_authenticator).into_iter().any(|way| shown.contain(way)) {
         return Err(Denial::NoWay);
     }
-    let key = key.map(|(blob, facts)| ProvenKey { blob: blob.clone(), facts: facts.clone() });
-    Ok(principal(facts, key, shown, facts.as_of))
+    principal(facts, key, shown, facts.as_of)
 }
 
 /// Whether a key that was only offered is worth a signature (RFC 4252, 7, `SSH_MSG_USERAUTH_PK_OK`). It proves
@@ -294,16 +338,17 @@ pub fn worth_a_signature(facts: Option<&Facts>, at: &Circumstances) -> bool {
     })
 }
 
-fn principal(facts: &Facts, key: Option<ProvenKey>, shown: Factors, as_of: AsOf) -> Principal {
+fn principal(facts: &Facts, key: Option<ProvenKey>, shown: Factors, as_of: AsOf) -> Result<Principal, Denial> {
     let scope = key.as_ref().map(|key| key.facts.scope.clone()).unwrap_or_default();
     let grants = scope.grants(&facts.grants);
     let of_key = key.as_ref().and_then(|key| key.facts.terms.expires);
     let ends = [facts.account.terms.expires, facts.user.terms.expires, of_key];
-    let mut user = facts.user.clone();
-    if scope.no_terminal {
-        user.programs.terminals = Terminals::Refused;
-    }
-    Principal {
+    let user = UserFacts {
+        forwards: scope.forwards(&facts.user.forwards)?,
+        programs: scope.programs(&facts.user.programs)?,
+        ..facts.user.clone()
+    };
+    Ok(Principal {
         account: facts.account.clone(),
         user,
         key,
@@ -312,13 +357,14 @@ fn principal(facts: &Facts, key: Option<ProvenKey>, shown: Factors, as_of: AsOf)
         grants,
         until: ends.into_iter().flatten().min(),
         as_of,
-    }
+    })
 }
 
 fn may_be_used(facts: &Facts, key: Option<&KeyFacts>, at: &Circumstances) -> Result<(), Denial> {
     standing(facts)?;
     let holders = [(Holder::Account, Some(&facts.account.terms)), (Holder::User, Some(&facts.user.terms))];
-    let key = (Holder::Key, key.map(|key| &key.terms));
+    let holder = key.map_or(Holder::Key, |key| if key.certified.is_some() { Holder::Certificate } else { Holder::Key });
+    let key = (holder, key.map(|key| &key.terms));
     for (holder, terms) in holders.into_iter().chain([key]) {
         terms.map_or(Ok(()), |terms| met(terms, holder, at))?;
     }

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{AccountId, GrantId, KeyId, Logins, Mode, Secret, Service};
+use crate::domain::{
+    AccountId, AuthorityFacts, CertificateBlob, CertificateFacts, CertificateKind, Certified, CriticalOption,
+    Extensions, GrantId, KeyBlob, Logins, Mode, Principals, Secret, Service,
+};
 
 fn facts(shown: Shown) -> Facts {
     Facts {
@@ -28,6 +31,7 @@ fn facts(shown: Shown) -> Facts {
             programs: crate::domain::ProgramPolicy::default(),
             last_login: None,
             logins: Logins::default(),
+            principals: Default::default(),
             has_authenticator: false,
         },
         grants: vec![Grant { id: GrantId(1), path: "www".parse().expect("a path"), mode: Mode::Rw, no_exec: false }],
@@ -47,8 +51,9 @@ fn password() -> Proof {
 
 fn key_facts() -> KeyFacts {
     KeyFacts {
-        id: KeyId(1),
         fingerprint: "SHA256:x".into(),
+        home: "SHA256:x".into(),
+        certified: None,
         label: String::new(),
         scope: Scope::default(),
         terms: Terms::default(),
@@ -60,7 +65,7 @@ fn here() -> Circumstances {
 }
 
 fn known_key() -> Shown {
-    Shown::Key(key_facts())
+    Shown::Key(Box::new(key_facts()))
 }
 
 #[test]
@@ -98,7 +103,7 @@ fn the_terms_of_account_user_and_key_are_all_to_be_met() {
         account.account.terms = terms.clone();
         let mut user = facts(known_key());
         user.user.terms = terms.clone();
-        let of_key = facts(Shown::Key(KeyFacts { terms: terms.clone(), ..key_facts() }));
+        let of_key = facts(Shown::Key(Box::new(KeyFacts { terms: terms.clone(), ..key_facts() })));
         for (facts, holder) in [(account, Holder::Account), (user, Holder::User), (of_key, Holder::Key)] {
             assert_eq!(enter(&key(), Some(&facts), &here()).expect_err("denied"), denial(holder));
             assert_eq!(again(&facts).expect_err("denied"), denial(holder));
@@ -109,10 +114,10 @@ fn the_terms_of_account_user_and_key_are_all_to_be_met() {
 
 #[test]
 fn it_ends_when_the_first_of_its_terms_ends() {
-    let mut known = facts(Shown::Key(KeyFacts {
+    let mut known = facts(Shown::Key(Box::new(KeyFacts {
         terms: Terms { expires: Some(Timestamp(3_000)), ..Terms::default() },
         ..key_facts()
-    }));
+    })));
     known.account.terms.expires = Some(Timestamp(2_000));
     let until = |facts: &Facts| enter(&key(), Some(facts), &here()).expect("in time").until();
     assert_eq!(until(&known), Some(Timestamp(2_000)));
@@ -127,8 +132,9 @@ fn a_key_with_a_scope_may_do_no_more_than_that() {
         mode: Some(Mode::Ro),
         services: Some(Services::NONE.with(Service::Shell)),
         no_terminal: true,
+        ..Scope::default()
     };
-    let narrow = facts(Shown::Key(KeyFacts { scope, ..key_facts() }));
+    let narrow = facts(Shown::Key(Box::new(KeyFacts { scope, ..key_facts() })));
     let principal = enter(&key(), Some(&narrow), &here()).expect("in");
     assert_eq!(principal.grants().iter().map(|g| g.path.as_str()).collect::<Vec<_>>(), ["www/releases"]);
     assert!(
@@ -150,9 +156,7 @@ fn enter(proof: &Proof, facts: Option<&Facts>, at: &Circumstances) -> Result<Pri
 }
 
 fn again(facts: &Facts) -> Result<Principal, Denial> {
-    let blob = KeyBlob::new(vec![1]).expect("short");
-    let Shown::Key(key) = &facts.shown else { panic!("no key") };
-    decide_again(Some(facts), Some((&blob, key)), Factors::NONE.with(Factor::Key), &here())
+    decide_again(Some(facts), key().credential().as_ref(), Factors::NONE.with(Factor::Key), &here())
 }
 
 fn code() -> Proof {
@@ -226,7 +230,7 @@ fn who_showed_a_code_of_late_is_not_asked_again() {
 #[test]
 fn the_scope_of_a_key_holds_whatever_else_is_shown() {
     let scope = Scope { mode: Some(Mode::Ro), ..Scope::default() };
-    let narrow = with_authenticator(Shown::Key(KeyFacts { scope, ..key_facts() }), "publickey+password");
+    let narrow = with_authenticator(Shown::Key(Box::new(KeyFacts { scope, ..key_facts() })), "publickey+password");
     let (proven, left) = more(&key(), &narrow, None);
     assert_eq!(left, "password");
     let right = with_authenticator(Shown::RightPassword, "publickey+password");
@@ -234,6 +238,158 @@ fn the_scope_of_a_key_holds_whatever_else_is_shown() {
         panic!("more is asked for")
     };
     assert!(principal.grants().iter().all(|grant| grant.mode == Mode::Ro));
+}
+
+const NOW: u64 = 1_000;
+
+/// A certificate for bob, good now, by which all may be done that he may.
+fn certificate() -> CertificateFacts {
+    CertificateFacts {
+        certified: Certified { key_id: "bob's laptop".into(), serial: 7, authority: "SHA256:ca".into() },
+        fingerprint: "SHA256:x".into(),
+        kind: CertificateKind::User,
+        principals: vec!["alice".into(), "bob".into()],
+        valid_from: NOW,
+        valid_until: NOW + 1,
+        critical: Vec::new(),
+        extensions: Extensions { terminal: true, ports: true, agent: true },
+        options: "options".into(),
+        is_revoked: false,
+        authority: AuthorityFacts {
+            fingerprint: "SHA256:ca".into(),
+            principals: Principals::default(),
+            scope: Scope::default(),
+            terms: Terms::default(),
+        },
+    }
+}
+
+fn signed() -> Proof {
+    Proof::Certificate(CertificateBlob::new(vec![2]).expect("short"))
+}
+
+fn enter_with(certificate: CertificateFacts) -> Result<Principal, Denial> {
+    enter(&signed(), Some(&facts(Shown::Certificate(Box::new(certificate)))), &here())
+}
+
+fn option(name: &str, value: &str) -> CriticalOption {
+    CriticalOption { name: name.into(), value: value.into() }
+}
+
+fn names(text: &str) -> Principals {
+    text.parse().expect("names")
+}
+
+#[test]
+fn a_certificate_of_a_trusted_authority_is_a_key() {
+    let principal = enter_with(certificate()).expect("in");
+    assert!(principal.narrow_key().is_none() && principal.services().contains(Service::Sftp));
+    assert_eq!(principal.until(), Some(Timestamp(1_001)), "it ends with the certificate");
+    assert_eq!(principal.credential(), signed().credential().as_ref());
+    assert_eq!(principal.key().and_then(|key| key.certified.as_ref()).map(|c| c.serial), Some(7));
+    let for_ever = CertificateFacts { valid_from: 0, valid_until: u64::MAX, ..certificate() };
+    assert_eq!(enter_with(for_ever).expect("in").until(), None);
+}
+
+#[test]
+fn a_certificate_that_does_not_fit_is_denied() {
+    let from = |change: fn(&mut CertificateFacts)| {
+        let mut other = certificate();
+        change(&mut other);
+        enter_with(other).expect_err("denied")
+    };
+    assert_eq!(from(|c| c.kind = CertificateKind::Host), Unfit::Host.into());
+    assert_eq!(from(|c| c.valid_from = NOW + 1), Unfit::NotYet.into());
+    assert_eq!(from(|c| c.valid_until = NOW), Denial::Expired(Holder::Certificate));
+    assert_eq!(from(|c| c.is_revoked = true), Denial::Revoked);
+    assert_eq!(from(|c| c.principals = vec!["bo".into(), "BOB".into()]), Unfit::OtherName.into());
+    assert_eq!(from(|c| c.principals.clear()), Unfit::OtherName.into());
+    assert_eq!(from(|c| c.critical = vec![option("verify-required", "")]), Unfit::VerifyRequired.into());
+    assert_eq!(from(|c| c.critical = vec![option("fast", "")]), Unfit::UnknownOption("fast".into()).into());
+    assert_eq!(
+        from(|c| c.critical = vec![option("source-address", "198.51.100.0/24")]),
+        Denial::Elsewhere(Holder::Certificate)
+    );
+    for (name, value) in [("source-address", ""), ("source-address", "example.org"), ("force-command", "")] {
+        let mut other = certificate();
+        other.critical = vec![option(name, value)];
+        let denied = enter_with(other).expect_err("denied");
+        assert!(matches!(denied, Denial::Unfit(Unfit::BadOption { .. })), "{name}={value}: {denied}");
+    }
+    assert_eq!(from(|c| c.authority.terms.expires = Some(Timestamp(1_000))), Denial::Expired(Holder::Certificate));
+    assert_eq!(
+        from(|c| c.authority.terms.from = "198.51.100.1".parse().expect("a list")),
+        Denial::Elsewhere(Holder::Certificate)
+    );
+}
+
+#[test]
+fn what_control_says_of_a_certificate_is_nothing_for_a_key_and_the_other_way_round() {
+    for shown in [known_key(), Shown::UnknownKey, Shown::RightPassword] {
+        assert_eq!(enter(&signed(), Some(&facts(shown)), &here()).expect_err("denied"), Denial::Mismatch);
+    }
+    let certified = facts(Shown::Certificate(Box::new(certificate())));
+    for proof in [key(), password()] {
+        assert_eq!(enter(&proof, Some(&certified), &here()).expect_err("denied"), Denial::Mismatch);
+    }
+    assert_eq!(
+        enter(&signed(), Some(&facts(Shown::Flawed(Flaw::Forged))), &here()).expect_err("denied"),
+        Flaw::Forged.into()
+    );
+    assert_eq!(
+        enter(&signed(), Some(&facts(Shown::UnknownAuthority)), &here()).expect_err("denied"),
+        Denial::UnknownAuthority
+    );
+    assert_eq!(enter(&key(), Some(&facts(Shown::RevokedKey)), &here()).expect_err("denied"), Denial::Revoked);
+}
+
+#[test]
+fn names_that_were_said_stand_in_place_of_the_users_own() {
+    let with = |of_authority: &str, of_user: &str, principals: &[&str]| {
+        let mut shown = certificate();
+        shown.authority.principals = names(of_authority);
+        shown.principals = principals.iter().map(|name| (*name).to_owned()).collect();
+        let mut facts = facts(Shown::Certificate(Box::new(shown)));
+        facts.user.principals = names(of_user);
+        enter(&signed(), Some(&facts), &here()).is_ok()
+    };
+    assert!(with("web", "", &["web"]) && !with("web", "", &["bob"]));
+    assert!(with("", "ops\nweb", &["web"]) && !with("", "ops", &["bob"]));
+    assert!(with("web", "ops", &["ops", "web"]) && !with("web", "ops", &["ops"]) && !with("web", "ops", &["web"]));
+}
+
+#[test]
+fn a_certificate_and_its_authority_both_narrow() {
+    let mut shown = certificate();
+    shown.extensions = Extensions { ports: true, ..Extensions::default() };
+    shown.critical = vec![option("force-command", "bin/deploy"), option("source-address", "192.0.2.0/24")];
+    shown.authority.scope = Scope { mode: Some(Mode::Ro), ..Scope::default() };
+    let mut known = facts(Shown::Certificate(Box::new(shown.clone())));
+    known.user.services = "exec,agent,forward-local".parse().expect("services");
+    let principal = enter(&signed(), Some(&known), &here()).expect("in");
+    assert_eq!(principal.services().to_string(), "exec,forward-local");
+    assert_eq!(principal.programs().forced_command.as_ref().map(ToString::to_string).as_deref(), Some("bin/deploy"));
+    assert_eq!(principal.programs().terminals, crate::domain::Terminals::Refused);
+    assert!(principal.grants().iter().all(|grant| grant.mode == Mode::Ro));
+    assert_eq!(principal.narrow_key().map(|key| key.home.as_str()), Some("SHA256:ca.options"));
+    // Two commands are one too many, whoever of the three says them.
+    known.user.programs.forced_command = "bin/other".parse().ok();
+    assert!(matches!(enter(&signed(), Some(&known), &here()), Err(Denial::Contradiction(_))));
+    known.user.programs.forced_command = None;
+    shown.authority.scope.forced_command = "bin/other".parse().ok();
+    known.shown = Shown::Certificate(Box::new(shown));
+    assert!(matches!(enter(&signed(), Some(&known), &here()), Err(Denial::Contradiction(_))));
+}
+
+#[test]
+fn a_session_is_looked_at_again_with_its_certificate() {
+    let again = |certificate| {
+        let facts = facts(Shown::Certificate(Box::new(certificate)));
+        decide_again(Some(&facts), signed().credential().as_ref(), KEY, &here())
+    };
+    assert!(again(certificate()).is_ok());
+    assert_eq!(again(CertificateFacts { is_revoked: true, ..certificate() }).expect_err("denied"), Denial::NoWay);
+    assert_eq!(again(CertificateFacts { valid_until: NOW, ..certificate() }).expect_err("denied"), Denial::NoWay);
 }
 
 proptest! {
@@ -301,7 +457,7 @@ proptest! {
         let status = |active| if active { Status::Active } else { Status::Disabled };
         let step = |(which, is_right): &(usize, bool)| {
             let (proof, right, wrong) = match Factor::ALL[*which] {
-                Factor::Key => (key(), Shown::Key(KeyFacts { terms: terms(2), ..key_facts() }), Shown::UnknownKey),
+                Factor::Key => (key(), Shown::Key(Box::new(KeyFacts { terms: terms(2), ..key_facts() })), Shown::UnknownKey),
                 Factor::Password => (password(), Shown::RightPassword, Shown::WrongPassword),
                 Factor::Code => (code(), Shown::RightCode, Shown::WrongCode),
             };

@@ -256,7 +256,7 @@ fn home_of(principal: &Principal) -> String {
     match principal.narrow_key() {
         None => format!("{HOMES}/home/{user}"),
         // Of the characters of a fingerprint only this one cannot stand in a name.
-        Some(key) => format!("{HOMES}/keys/{user}/{}", key.fingerprint.replace('/', "_")),
+        Some(key) => format!("{HOMES}/keys/{user}/{}", key.home.replace('/', "_")),
     }
 }
 

@@ -1,14 +1,15 @@
 //! What other nodes do to the database that this one shares with them: sessions that lose their ground end here as well.
 //! And what happens while the database is away.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::outcome::Outcome;
 use super::remembered::Remembered;
 use super::serve::{Control, Until};
-use super::store::{About, Bell, Changes, Known, StoreError};
-use crate::domain::{ClaimedName, Factor, KeyBlob};
+use super::store::{About, Bell, Changes, Known, Presented, StoreError};
+use crate::domain::{ClaimedName, Factor};
 use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromControl, LinkError, Notice};
 
@@ -54,16 +55,25 @@ impl Control {
     async fn catch_up(&self) -> Result<(), LookError> {
         let then = self.remembered().heard();
         match self.store.changes_since(then).await? {
+            Changes::Known(changes) if changes.is_empty() => {}
             Changes::Known(changes) => {
+                self.look_for_authorities().await?;
                 for (number, about) in changes {
                     self.hear_of(number, &about, Record::Whole).await?;
                 }
             }
             Changes::TooMany(last) => {
+                self.look_for_authorities().await?;
                 tracing::warn!("more was changed than is on record; everybody is looked at again");
                 self.hear_of(last, &About::Anyone, Record::Partial).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Whether anybody's certificates are taken may have changed.
+    pub(super) async fn look_for_authorities(&self) -> Result<(), StoreError> {
+        self.takes_certificates.store(self.store.has_authorities().await?, Ordering::Relaxed);
         Ok(())
     }
 
@@ -120,17 +130,23 @@ impl Control {
         }
     }
 
-    /// Who is behind a name: what the database says, or what it last said while it may be away.
-    pub(super) async fn known(&self, name: &ClaimedName, key: Option<&KeyBlob>) -> Result<Option<Known>, StoreError> {
-        let recall = || self.remembered().recall(name, key, self.database_grace, Instant::now());
+    /// Who is behind a name: what the database says, or what it last said while it may be away. `bytes` are those of what is
+    /// shown, if it is a key or a certificate.
+    pub(super) async fn known(
+        &self,
+        name: &ClaimedName,
+        shown: Presented<'_>,
+        bytes: &[u8],
+    ) -> Result<Option<Known>, StoreError> {
+        let recall = || self.remembered().recall(name, bytes, self.database_grace, Instant::now());
         // Known to be away: nobody waits until it is found out again.
         if let Some(known) = recall() {
             return Ok(Some(known));
         }
-        match self.store.known(name, key).await {
+        match self.store.known(name, shown).await {
             Ok(known) => {
                 if let Some(known) = &known {
-                    self.remembered().keep(name, key, known);
+                    self.remembered().keep(name, bytes, known);
                 }
                 Ok(known)
             }

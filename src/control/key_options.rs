@@ -4,7 +4,10 @@
 //! `restrict`, in the order in which they stand.
 
 use crate::control::times;
-use crate::domain::{BadSource, KeyOption, Mode, Scope, Service, Services, Sources, Terms, Timestamp};
+use crate::domain::{
+    BadPermits, BadPrincipals, BadProgram, BadSource, Contradiction, KeyOption, Permits, Principals, Scope, Service,
+    Services, Sources, Terms, Timestamp,
+};
 
 /// Why an option cannot be honoured. The text says what to do instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +38,23 @@ pub enum BadOption {
     /// Its list of addresses is none.
     #[error("option from")]
     From(#[source] BadSource),
+    /// Its command is none.
+    #[error("option command")]
+    Command(#[source] BadProgram),
+    /// Its names are none.
+    #[error("option principals")]
+    Principals(#[source] BadPrincipals),
+    /// Two options leave nothing of one another.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
+    /// Its place is none.
+    #[error("option {name}")]
+    Place {
+        /// Which.
+        name: String,
+        /// What is wrong.
+        source: BadPermits,
+    },
 }
 
 /// What options have said so far.
@@ -42,45 +62,94 @@ struct Said {
     terminal: bool,
     ports: bool,
     agent: bool,
-    /// What `command="internal-sftp"` leaves.
-    only_sftp: Option<Mode>,
+    /// What `command=` leaves.
+    command: Option<Scope>,
+    is_authority: bool,
+    principals: Option<Principals>,
+    no_touch: bool,
+    /// Each of the places, as written.
+    open: Vec<String>,
+    listen: Vec<String>,
     expires: Option<Timestamp>,
     from: Option<Sources>,
 }
 
-/// Scope and terms of a key with these options. `is_token` says whether the key lies in a security key.
-pub(super) fn honour(options: Vec<KeyOption>, is_token: bool) -> Result<(Scope, Terms), BadOption> {
-    let mut said = Said { terminal: true, ports: true, agent: true, only_sftp: None, expires: None, from: None };
+/// What options come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Honoured {
+    /// What the key may do of what its user may.
+    pub scope: Scope,
+    /// When and from where.
+    pub terms: Terms,
+    /// That it is an authority's, and the names that its certificates have to say.
+    pub authority: Option<Principals>,
+}
+
+/// What a key with these options is good for. `is_token` says whether the key lies in a security key.
+pub(super) fn honour(options: Vec<KeyOption>, is_token: bool) -> Result<Honoured, BadOption> {
+    let mut said = Said {
+        terminal: true,
+        ports: true,
+        agent: true,
+        command: None,
+        is_authority: false,
+        principals: None,
+        no_touch: false,
+        open: Vec::new(),
+        listen: Vec::new(),
+        expires: None,
+        from: None,
+    };
     for KeyOption { name, value } in options {
         match value {
-            None => flag(&mut said, name, is_token)?,
+            None => flag(&mut said, name)?,
             Some(value) => valued(&mut said, name, &value)?,
         }
     }
-    Ok(said.come_to())
+    // A touch is never asked for; see SECURITY.md. Of an authority it speaks of the keys that it signs.
+    if said.no_touch && !is_token && !said.is_authority {
+        return Err(unserved("no-touch-required".to_owned()));
+    }
+    if said.principals.is_some() && !said.is_authority {
+        return Err(unserved("principals".to_owned()));
+    }
+    said.come_to()
+}
+
+/// Several places as the list that they are.
+fn places(name: &str, said: &[String]) -> Result<Option<Permits>, BadOption> {
+    let bad = |source| BadOption::Place { name: name.to_owned(), source };
+    if said.is_empty() {
+        return Ok(None);
+    }
+    said.join(",").parse().map(Some).map_err(bad)
 }
 
 impl Said {
-    fn come_to(self) -> (Scope, Terms) {
+    fn come_to(self) -> Result<Honoured, BadOption> {
         let is_left = |service: &Service| match service {
             Service::ForwardLocal | Service::ForwardRemote => self.ports,
             Service::Agent => self.agent,
-            Service::Sftp => true,
-            _ => self.only_sftp.is_none(),
+            _ => true,
         };
         let left: Services = Service::ALL.into_iter().filter(is_left).collect();
         let all: Services = Service::ALL.into_iter().collect();
         let scope = Scope {
-            paths: None,
-            mode: self.only_sftp.filter(|mode| *mode != Mode::Rw),
             services: (left != all).then_some(left),
             no_terminal: !self.terminal,
+            permit_open: places("permitopen", &self.open)?,
+            permit_listen: places("permitlisten", &self.listen)?,
+            ..Scope::default()
         };
-        (scope, Terms { expires: self.expires, from: self.from.unwrap_or_default() })
+        Ok(Honoured {
+            scope: scope.and(self.command.unwrap_or_default())?,
+            terms: Terms { expires: self.expires, from: self.from.unwrap_or_default() },
+            authority: self.is_authority.then(|| self.principals.unwrap_or_default()),
+        })
     }
 }
 
-fn flag(said: &mut Said, name: String, is_token: bool) -> Result<(), BadOption> {
+fn flag(said: &mut Said, name: String) -> Result<(), BadOption> {
     match name.as_str() {
         "restrict" => (said.terminal, said.ports, said.agent) = (false, false, false),
         "pty" => said.terminal = true,
@@ -91,8 +160,8 @@ fn flag(said: &mut Said, name: String, is_token: bool) -> Result<(), BadOption> 
         "no-agent-forwarding" => said.agent = false,
         // Neither is served to anybody.
         "no-x11-forwarding" | "no-user-rc" => {}
-        // A touch is never asked for; see SECURITY.md.
-        "no-touch-required" if is_token => {}
+        "no-touch-required" => said.no_touch = true,
+        "cert-authority" => said.is_authority = true,
         "from" | "expiry-time" | "command" | "environment" | "permitopen" | "permitlisten" | "principals"
         | "tunnel" => {
             return Err(BadOption::NoValue(name));
@@ -119,16 +188,18 @@ fn valued(said: &mut Said, name: String, value: &str) -> Result<(), BadOption> {
             said.expires = Some(said.expires.map_or(end, |other| other.min(end)));
         }
         "command" => {
-            let words: Vec<&str> = value.split_whitespace().collect();
-            let mode = match words.as_slice() {
-                ["internal-sftp"] => Mode::Rw,
-                ["internal-sftp", "-R"] => Mode::Ro,
-                _ => return Err(unserved(name)),
-            };
-            if said.only_sftp.replace(mode).is_some() {
+            if said.command.replace(Scope::forcing(value).map_err(BadOption::Command)?).is_some() {
                 return Err(BadOption::Twice(name));
             }
         }
+        "principals" => {
+            let names: Vec<String> = value.split(',').map(str::to_owned).collect();
+            if said.principals.replace(names.try_into().map_err(BadOption::Principals)?).is_some() {
+                return Err(BadOption::Twice(name));
+            }
+        }
+        "permitopen" => said.open.push(place(value, Bare::NoPlace).ok_or_else(|| no_place(name, value))?),
+        "permitlisten" => said.listen.push(place(value, Bare::EveryAddress).ok_or_else(|| no_place(name, value))?),
         "restrict"
         | "pty"
         | "no-pty"
@@ -148,20 +219,37 @@ fn valued(said: &mut Said, name: String, value: &str) -> Result<(), BadOption> {
     Ok(())
 }
 
+/// What a port without a host stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bare {
+    NoPlace,
+    EveryAddress,
+}
+
+/// One place as OpenSSH writes it; a list of ours has several, and words for all and for none.
+fn place(value: &str, bare: Bare) -> Option<String> {
+    let is_port = !value.contains(':');
+    let one = match bare {
+        Bare::NoPlace if is_port => return None,
+        Bare::EveryAddress if is_port => format!("*:{value}"),
+        _ => value.to_owned(),
+    };
+    (!one.contains(',') && !one.starts_with('/')).then_some(one)
+}
+
+fn no_place(name: String, value: &str) -> BadOption {
+    let text = value.chars().take(64).collect();
+    BadOption::Place { name, source: BadPermits::Entry { text } }
+}
+
 /// The sentence for an option that is OpenSSH's and not ours.
 fn unserved(name: String) -> BadOption {
     let why = match name.as_str() {
-        "command" => {
-            "programs cannot be forced yet, except \"internal-sftp\" and \"internal-sftp -R\"; leave it away and give the key \
-             fewer services with --services"
-        }
         "environment" => "no key may set variables, as with OpenSSH unless told otherwise; leave it away",
-        "permitopen" => "forwarding to some places only cannot be kept yet; write no-port-forwarding instead",
-        "permitlisten" => "forwarding from some ports only cannot be kept yet; write no-port-forwarding instead",
         "tunnel" => "tunnel devices are not served; leave it away",
         "x11-forwarding" => "X11 forwarding is not served; leave it away",
         "user-rc" => "~/.ssh/rc is not run; leave it away",
-        "cert-authority" | "principals" => "certificates are not taken yet; add the people's own keys",
+        "principals" => "it says names for certificates, and this key is not marked cert-authority",
         "verify-required" => {
             "whether somebody gave a PIN to the security key cannot be checked here, so nothing could be required"
         }
@@ -176,15 +264,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::KeyLine;
+    use crate::domain::{KeyLine, Mode};
 
-    fn read(options: &str) -> Result<(Scope, Terms), BadOption> {
+    fn read(options: &str) -> Result<Honoured, BadOption> {
         let line = format!("{options} ssh-ed25519 AAAA");
         honour(KeyLine::parse(&line).expect("a line").options, false)
     }
 
     fn scope(options: &str) -> Scope {
-        read(options).unwrap_or_else(|e| panic!("{options}: {e}")).0
+        read(options).unwrap_or_else(|e| panic!("{options}: {e}")).scope
     }
 
     fn services(scope: &Scope) -> Services {
@@ -225,8 +313,44 @@ mod tests {
     }
 
     #[test]
-    fn times_and_places_are_kept() {
-        let (_, terms) =
+    fn commands_and_places_are_kept() {
+        let deploy = scope(
+            "restrict,port-forwarding,command=\"bin/deploy \\\"$SSH_ORIGINAL_COMMAND\\\"\",permitopen=\"db:3306\",permitopen=\"[::1]:80\",permitlisten=\"8080\",permitlisten=\"localhost:9\"",
+        );
+        let text = |permits: Option<Permits>| permits.map(|p| p.to_string());
+        assert_eq!(
+            deploy.forced_command.map(|c| c.to_string()).as_deref(),
+            Some("bin/deploy \"$SSH_ORIGINAL_COMMAND\"")
+        );
+        assert_eq!(text(deploy.permit_open).as_deref(), Some("db:3306,[::1]:80"));
+        assert_eq!(text(deploy.permit_listen).as_deref(), Some("*:8080,localhost:9"));
+        assert!(matches!(read("command=\"a\",command=\"b\""), Err(BadOption::Twice(_))));
+        assert!(matches!(read("command=\"a\",command=\"internal-sftp\""), Err(BadOption::Twice(_))));
+        for command in [" ", "internal-sftp -u 022", "a\u{1}"] {
+            assert!(matches!(read(&format!("command=\"{command}\"")), Err(BadOption::Command(_))), "{command:?}");
+        }
+        for place in ["80", "any", "none", "a:1,b:2", "/run/x", "", "a:0", "a:b"] {
+            assert!(matches!(read(&format!("permitopen=\"{place}\"")), Err(BadOption::Place { .. })), "{place}");
+        }
+        for place in ["any", "none", "1,2", "/run/x", "", "0", "a:b:c"] {
+            assert!(matches!(read(&format!("permitlisten=\"{place}\"")), Err(BadOption::Place { .. })), "{place}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_no_key() {
+        let authority = |options| read(options).expect(options).authority.map(|names| names.to_string());
+        assert_eq!(authority("restrict"), None);
+        assert_eq!(authority("cert-authority").as_deref(), Some(""));
+        assert_eq!(authority("no-touch-required,cert-authority").as_deref(), Some(""));
+        assert_eq!(authority("principals=\"web,db\",cert-authority,no-pty").as_deref(), Some("db\nweb"));
+        assert!(matches!(read("cert-authority,principals=\"a b\""), Err(BadOption::Principals(_))));
+        assert!(matches!(read("cert-authority,principals=\"\""), Err(BadOption::Principals(_))));
+    }
+
+    #[test]
+    fn times_and_addresses_are_kept() {
+        let Honoured { terms, .. } =
             read("from=\"192.0.2.0/24\",expiry-time=\"20300101Z\",expiry-time=\"203101010000Z\"").expect("both");
         assert_eq!((terms.expires, terms.from.to_string().as_str()), (Some(Timestamp(1_893_456_000)), "192.0.2.0/24"));
     }
@@ -234,14 +358,10 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         for option in [
-            "command=\"rrsync /x\"",
             "environment=\"A=B\"",
-            "permitopen=\"a:1\"",
-            "permitlisten=\"1\"",
             "tunnel=\"0\"",
             "x11-forwarding",
             "user-rc",
-            "cert-authority",
             "principals=\"a\"",
             "verify-required",
             "no-touch-required",
@@ -267,7 +387,7 @@ mod tests {
             let known = ["restrict", "pty", "no-pty", "port-forwarding", "no-port-forwarding", "agent-forwarding",
                 "no-agent-forwarding", "no-user-rc", "no-x11-forwarding"];
             let options = names.iter().map(|n| KeyOption { name: known[*n].to_owned(), value: None }).collect();
-            let (scope, _) = honour(options, false).expect("known options");
+            let Honoured { scope, .. } = honour(options, false).expect("known options");
             let some = Services::NONE.with(Service::Sftp).with(Service::Shell);
             prop_assert_eq!(scope.services(some), some);
             prop_assert_eq!(scope.services(Services::NONE), Services::NONE);

@@ -4,8 +4,8 @@ use base64ct::{Base64Unpadded, Encoding};
 use sha2::{Digest, Sha256};
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 
-use super::key_options::{self, BadOption};
-use crate::domain::{BadLine, KeyBlob, KeyLine, Scope, Terms};
+use super::key_options::{self, BadOption, Honoured};
+use crate::domain::{BadLine, KeyBlob, KeyLine, Principals, Scope, Terms};
 
 /// Smallest RSA key taken.
 const SMALLEST_RSA: usize = 2048;
@@ -49,7 +49,9 @@ pub enum BadKey {
     #[error(transparent)]
     Option(#[from] BadOption),
     /// A certificate.
-    #[error("this is a certificate; certificates are not supported yet. Give the key alone")]
+    #[error(
+        "this is a certificate; give the key of its authority with: enclos ca add, or the key without its certificate"
+    )]
     Certificate,
     /// Too weak.
     #[error("RSA keys need at least 2048 bits; make a new one with: ssh-keygen -t ed25519")]
@@ -77,6 +79,8 @@ pub(super) struct ParsedKey {
     pub scope: Scope,
     /// When and from where its options let it be used.
     pub terms: Terms,
+    /// That it is an authority's (`cert-authority`), and the names that its certificates have to say.
+    pub authority: Option<Principals>,
 }
 
 /// Reads public keys as `ssh-keygen` and `authorized_keys` have them: at least one, or none at all with the line that is
@@ -114,7 +118,7 @@ pub(super) fn parse_line(line: &str) -> Result<ParsedKey, BadKey> {
     let key = PublicKey::from_openssh(line).map_err(|_| BadKey::Malformed)?;
     strong_enough(&key)?;
     let algorithm = key.algorithm().to_string();
-    let (scope, terms) = key_options::honour(options, algorithm.starts_with("sk-"))?;
+    let Honoured { scope, terms, authority } = key_options::honour(options, algorithm.starts_with("sk-"))?;
     let blob = key.to_bytes().map_err(|_| BadKey::Malformed)?;
     Ok(ParsedKey {
         blob: KeyBlob::new(blob).map_err(|_| BadKey::Long)?,
@@ -123,6 +127,7 @@ pub(super) fn parse_line(line: &str) -> Result<ParsedKey, BadKey> {
         label: label(key.comment().as_str_lossy()),
         scope,
         terms,
+        authority,
     })
 }
 
@@ -136,12 +141,14 @@ pub(super) fn look_at(blob: &KeyBlob) -> Result<(String, String), BadKey> {
 fn strong_enough(key: &PublicKey) -> Result<(), BadKey> {
     match key.algorithm() {
         Algorithm::Dsa => Err(BadKey::Dsa),
-        Algorithm::Rsa { .. } => {
-            let bytes = key.key_data().rsa().and_then(|rsa| rsa.n().as_positive_bytes()).map_or(0, <[u8]>::len);
-            if bytes * 8 >= SMALLEST_RSA { Ok(()) } else { Err(BadKey::WeakRsa) }
-        }
+        Algorithm::Rsa { .. } if !key.key_data().rsa().is_some_and(is_long_enough) => Err(BadKey::WeakRsa),
         _ => Ok(()),
     }
+}
+
+/// Whether an RSA key has as many bits as are needed.
+pub(super) fn is_long_enough(rsa: &ssh_key::public::RsaPublicKey) -> bool {
+    rsa.n().as_positive_bytes().is_some_and(|bytes| bytes.len() * 8 >= SMALLEST_RSA)
 }
 
 fn label(comment: &str) -> String {

@@ -6,12 +6,14 @@
 
 mod admin_socket;
 mod audit;
+mod certificates;
 pub mod client;
 mod codes;
 mod following;
 pub mod hashes;
 mod key_options;
 mod keys;
+mod krl;
 mod operation;
 mod outcome;
 mod passwords;
@@ -24,10 +26,10 @@ pub mod times;
 pub mod transfer;
 
 pub use crate::authority::{Answer, Verdict};
-pub use operation::{Asked, Operation, OperationError};
+pub use operation::{Asked, CaHolder, Operation, OperationError, WhatToRevoke};
 pub use outcome::{
-    AccountView, AuthenticatorView, ChangedPath, EventView, ExplanationView, GrantView, KeyView, Outcome, SessionView,
-    UserView,
+    AccountView, AuthenticatorView, AuthorityView, ChangedPath, EventView, ExplanationView, GrantView, KeyView,
+    Outcome, RevocationView, Revoked, SessionView, UserView,
 };
 pub use serve::serve;
 pub use state::{StateError, prepare_state};

@@ -6,6 +6,7 @@
 pub(super) mod accounts;
 mod audit;
 mod authenticators;
+mod authorities;
 mod credentials;
 mod explaining;
 pub(super) mod grants;
@@ -20,13 +21,14 @@ use serde::{Deserialize, Serialize};
 
 use super::hashes::BadHash;
 use super::keys::BadKey;
+use super::krl::BadKrl;
 use super::outcome::Outcome;
 use super::passwords::PasswordError;
 use super::store::{About, AuditPage, AuditQuery, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, ForwardChange, HomePath, KeyChange, Logins, Mode, ProgramChange, RelPath, Secret,
-    Services, Status, TermsChange, UploadChange, UserFacts, UserName, View,
+    AccountFacts, AccountName, Contradiction, ForwardChange, HomePath, KeyChange, Logins, Mode, Principals,
+    ProgramChange, RelPath, Secret, Services, Status, TermsChange, UploadChange, UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -151,6 +153,27 @@ pub enum Operation {
         logins: Logins,
     },
     Explain(Box<Asked>),
+    UserSetPrincipals {
+        name: UserName,
+        principals: Principals,
+    },
+    CaAdd {
+        holder: CaHolder,
+        text: String,
+        principals: Principals,
+        change: KeyChange,
+    },
+    CaList,
+    CaRemove {
+        authority: String,
+    },
+    CaRevoke {
+        what: WhatToRevoke,
+    },
+    CaRevoked,
+    CaUnrevoke {
+        id: i64,
+    },
     SessionList,
     Status,
     SessionKill {
@@ -184,6 +207,27 @@ pub struct Asked {
     pub forward: Vec<(String, u16)>,
 }
 
+/// For whom an authority speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "of", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "names are those of the options")]
+pub enum CaHolder {
+    Everybody,
+    Account { name: AccountName },
+    User { name: UserName },
+}
+
+/// What is to be believed no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "names are those of the options")]
+pub enum WhatToRevoke {
+    File { text: String },
+    Serials { authority: String, from: u64, to: u64 },
+    KeyId { authority: String, key_id: String },
+    Krl { base64: String },
+}
+
 impl Operation {
     /// Whom it may take something from; on every node their sessions are looked at again.
     pub(super) fn about(&self) -> About {
@@ -196,6 +240,8 @@ impl Operation {
             | Operation::UserSetPrograms { name, .. }
             | Operation::UserSetTerms { name, .. }
             | Operation::UserSetLogins { name, .. }
+            | Operation::UserSetPrincipals { name, .. }
+            | Operation::CaAdd { holder: CaHolder::User { name }, .. }
             | Operation::UserAdd { name, .. }
             | Operation::UserSetStatus { name, .. }
             | Operation::UserRemove { name } => About::User(name.clone()),
@@ -209,6 +255,7 @@ impl Operation {
             Operation::AccountAdd { name, .. }
             | Operation::AccountSetStatus { name, .. }
             | Operation::AccountSetTerms { name, .. }
+            | Operation::CaAdd { holder: CaHolder::Account { name }, .. }
             | Operation::AccountRemove { name, .. } => About::Account(name.clone()),
             // Those that only ask, and whatever is not thought of here.
             _ => About::Anyone,
@@ -292,6 +339,26 @@ pub enum OperationError {
     Path(#[from] crate::domain::BadPath),
     #[error("say what is shown: --key FILE, --password, or both")]
     NothingShown,
+    #[error("that authority is there already for the same users ({fingerprint})")]
+    AuthorityExists { fingerprint: String },
+    #[error("there is no authority {named:?}; give its number or fingerprint from: enclos ca list")]
+    NoAuthority { named: String },
+    #[error("there are several authorities {named}; give the number of one from: enclos ca list")]
+    SeveralAuthorities { named: String },
+    #[error("the line's own principals= and --principal cannot both be kept; give one of the two")]
+    TwoPrincipals,
+    #[error("{from}-{to} are no serial numbers; give one, or a range such as 10-20, from 1 on")]
+    NoSerials { from: u64, to: u64 },
+    #[error("the certificate cannot be read")]
+    NoCertificate,
+    #[error("more than 1000 keys cannot be revoked at a time; make a list of them with ssh-keygen -k, and use --krl")]
+    TooManyRevoked,
+    #[error("there is no revocation {id}; list them with: enclos ca revoked")]
+    NoRevocation { id: i64 },
+    #[error(transparent)]
+    Krl(#[from] BadKrl),
+    #[error("{0}; give one of the two")]
+    Contradiction(#[from] Contradiction),
     #[error(transparent)]
     Key(#[from] BadKey),
     #[error(transparent)]
@@ -323,6 +390,8 @@ pub(super) enum Affected {
     UserAgain(UserName),
     /// Those of an account that would not.
     AccountAgain(AccountName),
+    /// All that would not.
+    EverybodyAgain,
 }
 
 /// What an operation comes to.
@@ -384,6 +453,15 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::TotpEnrol { user } => authenticators::enrol(store, user).await,
         Operation::TotpRemove { user } => authenticators::remove(store, user).await,
         Operation::UserSetLogins { name, logins } => authenticators::set_logins(store, name, logins).await,
+        Operation::UserSetPrincipals { name, principals } => authorities::set_principals(store, name, principals).await,
+        Operation::CaAdd { holder, text, principals, change } => {
+            authorities::add(store, holder, &text, &principals, change).await
+        }
+        Operation::CaList => authorities::list(store).await,
+        Operation::CaRemove { authority } => authorities::remove(store, &authority).await,
+        Operation::CaRevoke { what } => authorities::revoke(store, what).await,
+        Operation::CaRevoked => authorities::revoked(store).await,
+        Operation::CaUnrevoke { id } => authorities::unrevoke(store, id).await,
         Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
         Operation::Explain(asked) => explaining::explain(store, *asked).await,
         Operation::Status => Ok(Done::quietly(Outcome::Done("no node is running here".to_owned()))),

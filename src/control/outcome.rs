@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Explanation;
 use crate::domain::{
-    AccountName, ForwardPolicy, HomePath, KeyId, Logins, Mode, ProgramPolicy, RelPath, Scope, Services, Status, Terms,
-    Timestamp, UploadPolicy, UserName, View,
+    AccountName, AuthorityId, Certified, ForwardPolicy, HomePath, KeyId, Logins, Mode, Principals, ProgramPolicy,
+    RelPath, Scope, Services, Status, Terms, Timestamp, UploadPolicy, UserName, View,
 };
 
 /// The result of an operation.
@@ -30,6 +30,12 @@ pub enum Outcome {
     Key(KeyView),
     /// Several.
     Keys(Vec<KeyView>),
+    /// An authority that was added.
+    Authority(AuthorityView),
+    /// Several.
+    Authorities(Vec<AuthorityView>),
+    /// What is not believed any more.
+    Revocations(Vec<RevocationView>),
     /// An authenticator that was added.
     Authenticator(AuthenticatorView),
     /// What a login comes to.
@@ -159,6 +165,8 @@ pub struct UserView {
     pub totp: bool,
     /// What it has to show together; empty for as usual.
     pub logins: Logins,
+    /// Names of which a certificate has to say one; empty for its own.
+    pub principals: Principals,
 }
 
 /// A new authenticator. Shown once: nobody can read it back.
@@ -230,6 +238,50 @@ pub struct ExplanationView {
     pub decided: Explanation,
 }
 
+/// An authority whose certificates are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityView {
+    /// Its number, by which it can be removed.
+    pub id: AuthorityId,
+    /// The account for whose users it speaks, if it is one account's.
+    pub account: Option<AccountName>,
+    /// The user for whom it speaks, if it is one user's.
+    pub user: Option<UserName>,
+    /// As `ssh-keygen -l` prints it.
+    pub fingerprint: String,
+    /// `ssh-ed25519`, `ssh-rsa`, ...
+    pub algorithm: String,
+    /// The comment it came with.
+    pub label: String,
+    /// Names of which a certificate has to say one; empty for the user's own.
+    pub principals: Principals,
+    /// What its certificates may do of what their user may.
+    pub scope: Scope,
+    /// When and from where they may be used.
+    pub terms: Terms,
+}
+
+/// Something that is not believed any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevocationView {
+    /// Its number, by which it can be taken back.
+    pub id: i64,
+    /// What.
+    #[serde(flatten)]
+    pub what: Revoked,
+}
+
+/// A key, for itself, as an authority's, and in certificates; or certificates of an authority, without one of any.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "names are those of the list")]
+pub enum Revoked {
+    Key { fingerprint: String },
+    KeySha1 { digest: String },
+    KeyId { authority: Option<String>, key_id: String },
+    Serials { authority: Option<String>, from: u64, to: u64 },
+}
+
 /// A live session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionView {
@@ -243,6 +295,8 @@ pub struct SessionView {
     pub peer: String,
     /// Fingerprint of the key it logged in with; absent for a password.
     pub fingerprint: Option<String>,
+    /// The certificate of that key, if it showed one.
+    pub certificate: Option<Certified>,
     /// Its process.
     pub pid: u32,
     /// User id of its process.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::store::{About, Known};
-use crate::domain::{ClaimedName, KeyBlob};
+use crate::domain::ClaimedName;
 
 /// Most entries; each is some hundreds of bytes.
 const MOST: usize = 10_000;
@@ -18,9 +18,9 @@ pub(super) struct Remembered {
     away_since: Option<Instant>,
 }
 
-/// Whose: a name, and the key that was shown for it.
-fn whose(name: &ClaimedName, key: Option<&KeyBlob>) -> (String, Vec<u8>) {
-    (name.as_unchecked_str().to_owned(), key.map_or(&[][..], KeyBlob::as_bytes).to_vec())
+/// Whose: a name, and the key or certificate that was shown for it.
+fn whose(name: &ClaimedName, key: &[u8]) -> (String, Vec<u8>) {
+    (name.as_unchecked_str().to_owned(), key.to_vec())
 }
 
 impl Remembered {
@@ -30,8 +30,8 @@ impl Remembered {
     }
 
     /// Keeps what the database said, unless it is older than what was heard since.
-    pub(super) fn keep(&mut self, name: &ClaimedName, key: Option<&KeyBlob>, known: &Known) {
-        let is_theirs = key.is_none() || known.key.is_some();
+    pub(super) fn keep(&mut self, name: &ClaimedName, key: &[u8], known: &Known) {
+        let is_theirs = key.is_empty() || known.key.is_some() || known.authority.is_some();
         if !is_theirs || known.change < self.heard {
             return;
         }
@@ -43,13 +43,7 @@ impl Remembered {
     }
 
     /// What was last known, if the database has not been away for longer than it may be.
-    pub(super) fn recall(
-        &self,
-        name: &ClaimedName,
-        key: Option<&KeyBlob>,
-        most: Duration,
-        now: Instant,
-    ) -> Option<Known> {
+    pub(super) fn recall(&self, name: &ClaimedName, key: &[u8], most: Duration, now: Instant) -> Option<Known> {
         let away = now.saturating_duration_since(self.away_since?);
         let known = (away < most).then(|| self.known.get(&whose(name, key)).cloned()).flatten()?;
         // Nothing that was heard of since was about them.
@@ -115,16 +109,26 @@ mod tests {
             last_login: None,
             terms: Default::default(),
             logins: Default::default(),
+            principals: Default::default(),
             has_authenticator: false,
         };
-        Known { account, user, grants: Vec::new(), key: None, password: None, change }
+        Known {
+            account,
+            user,
+            grants: Vec::new(),
+            key: None,
+            authority: None,
+            is_revoked: false,
+            password: None,
+            change,
+        }
     }
 
     /// With `bob` and `eve` in it, and a database that is away.
     fn of_two(now: Instant) -> Remembered {
         let mut remembered = Remembered::default();
-        remembered.keep(&name("bob"), None, &known("bob", 3));
-        remembered.keep(&name("eve"), None, &known("eve", 3));
+        remembered.keep(&name("bob"), &[], &known("bob", 3));
+        remembered.keep(&name("eve"), &[], &known("eve", 3));
         assert!(remembered.is_away(now) && !remembered.is_away(now));
         remembered
     }
@@ -133,7 +137,7 @@ mod tests {
     fn what_is_known_serves_for_as_long_as_the_database_may_be_away() {
         let now = Instant::now();
         let mut remembered = of_two(now);
-        let recall = |remembered: &Remembered, then| remembered.recall(&name("bob"), None, MOST_AWAY, then).is_some();
+        let recall = |remembered: &Remembered, then| remembered.recall(&name("bob"), &[], MOST_AWAY, then).is_some();
         assert!(recall(&remembered, now) && recall(&remembered, now + Duration::from_secs(9)));
         assert!(!recall(&remembered, now + MOST_AWAY));
         assert_eq!(remembered.is_back(), Some(now));
@@ -143,14 +147,13 @@ mod tests {
     #[test]
     fn whoever_was_changed_is_not_served_and_nor_is_what_is_older_than_the_change() {
         let now = Instant::now();
-        let knows =
-            |remembered: &Remembered, user: &str| remembered.recall(&name(user), None, MOST_AWAY, now).is_some();
+        let knows = |remembered: &Remembered, user: &str| remembered.recall(&name(user), &[], MOST_AWAY, now).is_some();
         let mut remembered = of_two(now);
         remembered.forget(4, &About::User("bob".parse().expect("a name")));
         assert!(!knows(&remembered, "bob") && knows(&remembered, "eve"));
-        remembered.keep(&name("bob"), None, &known("bob", 3));
+        remembered.keep(&name("bob"), &[], &known("bob", 3));
         assert!(!knows(&remembered, "bob"), "facts from before the change");
-        remembered.keep(&name("bob"), None, &known("bob", 4));
+        remembered.keep(&name("bob"), &[], &known("bob", 4));
         assert!(knows(&remembered, "bob"));
         remembered.forget(5, &About::Account("acme".parse().expect("a name")));
         assert!(!knows(&remembered, "bob") && !knows(&remembered, "eve"));
@@ -160,8 +163,7 @@ mod tests {
     fn a_key_that_is_nobodys_is_not_remembered() {
         let now = Instant::now();
         let mut remembered = of_two(now);
-        let key = KeyBlob::new(vec![1]).expect("a key");
-        remembered.keep(&name("bob"), Some(&key), &known("bob", 3));
-        assert!(remembered.recall(&name("bob"), Some(&key), MOST_AWAY, now).is_none());
+        remembered.keep(&name("bob"), &[1], &known("bob", 3));
+        assert!(remembered.recall(&name("bob"), &[1], MOST_AWAY, now).is_none());
     }
 }

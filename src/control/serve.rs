@@ -1,25 +1,27 @@
 //! Control while a node runs: questions of the monitor, and the admin socket.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
 use super::audit::{Audit, Made};
+use super::certificates::{self, Parsed};
 use super::codes::{self, Codes, Comer};
 use super::operation::{self, Affected, Operation, OperationError};
 use super::outcome::Outcome;
 use super::passwords::{Judge, Verdict};
 use super::remembered::Remembered;
 use super::sessions::Sessions;
-use super::store::{About, Known, Store, StoreError};
+use super::store::{About, Known, Presented, Store, StoreError};
 use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
 use crate::config::{ControlSettings, Database, Ids, Paths};
 use crate::domain::{
-    AsOf, Claim, ClaimedName, ConnId, Factor, Factors, Facts, LastLogin, Proof, Secret, Service, Shown, Timestamp,
-    narrows,
+    AsOf, Claim, ClaimedName, ConnId, Credential, Factor, Factors, Facts, Flaw, LastLogin, Proof, Secret, Service,
+    Shown, Timestamp, narrows,
 };
 use crate::telemetry::Causes;
 use crate::wire::{
@@ -30,6 +32,13 @@ use crate::wire::{
 const EXPIRY_PAUSE: Duration = Duration::from_millis(200);
 /// Longest without a look at the clock while some session has an end.
 const CLOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether what was last known of somebody serves while the database is away.
+#[derive(Debug, Clone, Copy)]
+enum Memory {
+    Used,
+    Left,
+}
 
 /// Everything that the tasks of control share.
 pub(super) struct Control {
@@ -47,6 +56,8 @@ pub(super) struct Control {
     pub(super) database_grace: Duration,
     paths: Paths,
     audit: Audit,
+    /// Whether certificates of anybody are taken. A client's offer of a certificate looks like that of its key.
+    pub(super) takes_certificates: AtomicBool,
     run: u64,
 }
 
@@ -65,6 +76,7 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
     let store = Store::open(&settings.database).await?;
     let mut remembered = Remembered::default();
     remembered.forget(store.latest_change().await?, &About::Anyone);
+    let takes_certificates = AtomicBool::new(store.has_authorities().await?);
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
     let admin = match office {
@@ -85,6 +97,7 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
         database_grace: settings.database_grace,
         paths: settings.paths.clone(),
         audit,
+        takes_certificates,
         run: rand::random(),
     });
     control.monitor.send(&FromControl::Ready).await?;
@@ -153,7 +166,11 @@ impl Control {
 
     async fn answer(&self, ticket: u64, question: Question, from: IpAddr) -> Result<(), LinkError> {
         let answer = match self.facts(question, from).await {
-            Ok(facts) => FromControl::Answer { ticket, facts: facts.map(Box::new) },
+            Ok(facts) => FromControl::Answer {
+                ticket,
+                facts: facts.map(Box::new),
+                takes_certificates: self.takes_certificates.load(Ordering::Relaxed),
+            },
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "facts cannot be had");
                 FromControl::Unable { ticket }
@@ -171,20 +188,19 @@ impl Control {
         let as_of = self.as_of();
         match question {
             Question::Probe { user, key } | Question::Claim(Claim { user, proof: Proof::Key(key) }) => {
-                let known = self.known(&user, Some(&key)).await?;
-                Ok(known.map(|mut known| {
-                    let shown = known.key.take().map_or(Shown::UnknownKey, Shown::Key);
-                    self.about(known, shown, from, as_of)
-                }))
+                self.about_key(&user, &Credential::Key(key), from, as_of).await
+            }
+            Question::Claim(Claim { user, proof: Proof::Certificate(certificate) }) => {
+                self.about_key(&user, &Credential::Certificate(certificate), from, as_of).await
             }
             Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
-                let known = self.known(&user, None).await?;
+                let known = self.known(&user, Presented::Nothing, &[]).await?;
                 let is_right = self.is_right(secret, known.as_ref()).await?;
                 let shown = if is_right { Shown::RightPassword } else { Shown::WrongPassword };
                 Ok(known.map(|known| self.about(known, shown, from, as_of)))
             }
             Question::Claim(Claim { user, proof: Proof::Code(typed) }) => {
-                let Some(known) = self.store.known(&user, None).await? else { return Ok(None) };
+                let Some(known) = self.store.known(&user, Presented::Nothing).await? else { return Ok(None) };
                 let is_right = self.is_right_code(&known, &typed).await?;
                 let shown = if is_right { Shown::RightCode } else { Shown::WrongCode };
                 Ok(Some(facts(known, shown, as_of)))
@@ -192,9 +208,72 @@ impl Control {
         }
     }
 
+    async fn about_key(
+        &self,
+        user: &ClaimedName,
+        credential: &Credential,
+        from: IpAddr,
+        as_of: AsOf,
+    ) -> Result<Option<Facts>, OperationError> {
+        let found = self.shown(user, credential, Memory::Used).await?;
+        Ok(found.map(|(known, shown)| self.about(known, shown, from, as_of)))
+    }
+
+    /// Who is behind a name, and what a key or certificate is worth for them.
+    async fn shown(
+        &self,
+        user: &ClaimedName,
+        credential: &Credential,
+        memory: Memory,
+    ) -> Result<Option<(Known, Shown)>, StoreError> {
+        match credential {
+            Credential::Key(key) => {
+                let known = self.look_up(user, Presented::Key(key), key.as_bytes(), memory).await?;
+                Ok(known.map(|mut known| {
+                    let shown = match known.key.take() {
+                        Some(_) if known.is_revoked => Shown::RevokedKey,
+                        found => found.map_or(Shown::UnknownKey, |key| Shown::Key(Box::new(key))),
+                    };
+                    (known, shown)
+                }))
+            }
+            Credential::Certificate(certificate) => match certificates::parse(certificate) {
+                Ok(parsed) => {
+                    let bytes = certificate.as_bytes();
+                    let known = self.look_up(user, Presented::Certificate(&parsed), bytes, memory).await?;
+                    Ok(known.map(|mut known| {
+                        let shown = certified(&mut known, &parsed).unwrap_or_else(Shown::Flawed);
+                        (known, shown)
+                    }))
+                }
+                Err(flaw) => {
+                    let known = self.look_up(user, Presented::Nothing, &[], memory).await?;
+                    Ok(known.map(|known| (known, Shown::Flawed(flaw))))
+                }
+            },
+        }
+    }
+
+    async fn look_up(
+        &self,
+        user: &ClaimedName,
+        shown: Presented<'_>,
+        bytes: &[u8],
+        memory: Memory,
+    ) -> Result<Option<Known>, StoreError> {
+        match memory {
+            Memory::Used => self.known(user, shown, bytes).await,
+            Memory::Left => self.store.known(user, shown).await,
+        }
+    }
+
     /// The facts about somebody who comes with a key or a password, and may have shown a code of late.
     fn about(&self, known: Known, shown: Shown, from: IpAddr, as_of: AsOf) -> Facts {
-        let fingerprint = if let Shown::Key(key) = &shown { Some(key.fingerprint.clone()) } else { None };
+        let fingerprint = match &shown {
+            Shown::Key(key) => Some(key.fingerprint.clone()),
+            Shown::Certificate(certificate) => Some(certificate.fingerprint.clone()),
+            _ => None,
+        };
         let comer = Comer { user: known.user.name.clone(), from, fingerprint };
         let code_waived = known.user.has_authenticator && self.codes().is_waived(&comer, Instant::now());
         Facts { code_waived, ..facts(known, shown, as_of) }
@@ -283,18 +362,17 @@ impl Control {
     pub(super) async fn still_holds(&self, record: &SessionRecord) -> Result<Option<Until>, StoreError> {
         let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(None) };
         let as_of = self.as_of();
-        let Some(mut known) = self.store.known(&name, record.key.as_ref()).await? else { return Ok(None) };
-        let key = known.key.take();
-        let gone = [
-            (Factor::Key, key.is_none()),
-            (Factor::Password, known.password.is_none()),
-            (Factor::Code, !known.user.has_authenticator),
-        ];
+        let found = match &record.credential {
+            Some(credential) => self.shown(&name, credential, Memory::Left).await?,
+            None => self.store.known(&name, Presented::Nothing).await?.map(|known| (known, Shown::UnknownKey)),
+        };
+        let Some((known, shown)) = found else { return Ok(None) };
+        let gone = [(Factor::Password, known.password.is_none()), (Factor::Code, !known.user.has_authenticator)];
         let gone = gone.into_iter().filter(|(_, is_gone)| *is_gone).fold(Factors::NONE, |all, (one, _)| all.with(one));
         let at = Circumstances { now: now(), from: record.peer.ip() };
-        let facts = facts(known, Shown::UnknownKey, as_of);
-        let key = record.key.as_ref().zip(key.as_ref());
-        let principal = authority::decide_again(Some(&facts), key, record.shown.without(gone), &at);
+        let facts = facts(known, shown, as_of);
+        let shown = record.shown.without(gone);
+        let principal = authority::decide_again(Some(&facts), record.credential.as_ref(), shown, &at);
         Ok(principal.ok().filter(|principal| covers(principal, record)).map(|principal| Until(principal.until())))
     }
 
@@ -375,6 +453,7 @@ impl Control {
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
             operation => operation::apply(store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?,
         };
+        self.look_for_authorities().await.map_err(|e| Causes(&e).to_string())?;
         if done.affected != Affected::Nobody {
             self.codes().forget(done.affected.user());
         }
@@ -428,6 +507,14 @@ async fn sleep_for(left: Option<Duration>) {
     match left {
         None => std::future::pending().await,
         Some(left) => tokio::time::sleep(left.clamp(EXPIRY_PAUSE, CLOCK_PATIENCE)).await,
+    }
+}
+
+/// What a certificate is worth to whom it was shown for.
+fn certified(known: &mut Known, certificate: &Parsed) -> Result<Shown, Flaw> {
+    match known.authority.take() {
+        None => Ok(Shown::UnknownAuthority),
+        Some(authority) => Ok(Shown::Certificate(Box::new(certificate.facts(authority, known.is_revoked)?))),
     }
 }
 

@@ -28,7 +28,7 @@ impl Affected {
             Affected::User(user) | Affected::Key(user, _) | Affected::Password(user) | Affected::UserAgain(user) => {
                 Some(user)
             }
-            Affected::Nobody | Affected::Account(_) | Affected::AccountAgain(_) => None,
+            Affected::Nobody | Affected::Account(_) | Affected::AccountAgain(_) | Affected::EverybodyAgain => None,
         }
     }
 }
@@ -128,6 +128,7 @@ impl Sessions {
             account: r.account.clone(),
             peer: r.peer.to_string(),
             fingerprint: r.fingerprint.clone(),
+            certificate: r.certified.clone(),
             pid: r.pid,
             uid: r.uid,
             since: r.since.0,
@@ -141,6 +142,7 @@ fn is_in_question(affected: &Affected, record: &SessionRecord) -> bool {
     match affected {
         Affected::UserAgain(user) => record.user == *user,
         Affected::AccountAgain(account) => record.account == *account,
+        Affected::EverybodyAgain => true,
         _ => false,
     }
 }
@@ -150,11 +152,14 @@ fn concerns(affected: &Affected, record: &SessionRecord) -> bool {
     match affected {
         Affected::Nobody => false,
         Affected::User(user) => record.user == *user,
-        Affected::Key(user, key) => record.user == *user && record.fingerprint.as_deref() == Some(key),
+        // With a certificate the key is good without being the user's.
+        Affected::Key(user, key) => {
+            record.user == *user && record.fingerprint.as_deref() == Some(key) && record.certified.is_none()
+        }
         Affected::Password(user) => record.user == *user && record.shown.contains(Factor::Password),
         Affected::Account(account) => record.account == *account,
         // Whether these lose anything is not for this list to say.
-        Affected::UserAgain(_) | Affected::AccountAgain(_) => false,
+        Affected::UserAgain(_) | Affected::AccountAgain(_) | Affected::EverybodyAgain => false,
     }
 }
 
@@ -175,7 +180,8 @@ mod tests {
             programs: crate::domain::ProgramPolicy::default(),
             peer: "127.0.0.1:1".parse().expect("an address"),
             shown: Factors::NONE.with(if key.is_some() { Factor::Key } else { Factor::Password }),
-            key: None,
+            credential: None,
+            certified: None,
             fingerprint: key.map(str::to_owned),
             pid: 1,
             uid: 1,

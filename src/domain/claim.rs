@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Factor;
+use super::{Credential, Factor};
 
 /// Something from the network exceeds what a claim may hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,45 +68,62 @@ impl fmt::Display for ClaimedName {
     }
 }
 
-/// A public key in its SSH wire form (RFC 4253, 6.6): the bytes that stand base64-encoded in `authorized_keys`.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
-pub struct KeyBlob(Vec<u8>);
+macro_rules! blob {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $(#[$longest_doc:meta])* $longest:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+        pub struct $type(Vec<u8>);
 
-impl KeyBlob {
+        impl $type {
+            $(#[$longest_doc])*
+            pub const LONGEST: usize = $longest;
+
+            /// Takes the encoded bytes.
+            pub fn new(bytes: Vec<u8>) -> Result<Self, TooLong> {
+                fits($what, bytes.len(), Self::LONGEST)?;
+                Ok(Self(bytes))
+            }
+
+            /// The encoded bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl TryFrom<Vec<u8>> for $type {
+            type Error = TooLong;
+
+            fn try_from(bytes: Vec<u8>) -> Result<Self, TooLong> {
+                Self::new(bytes)
+            }
+        }
+
+        impl From<$type> for Vec<u8> {
+            fn from(blob: $type) -> Vec<u8> {
+                blob.0
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($type), "({} bytes)"), self.0.len())
+            }
+        }
+    };
+}
+
+blob! {
+    /// A public key in its SSH wire form (RFC 4253, 6.6): the bytes that stand base64-encoded in `authorized_keys`.
+    KeyBlob, "public key",
     /// Longest key we look at: RSA of 16,384 bits has some 2,100 bytes.
-    pub const LONGEST: usize = 8192;
-
-    /// Takes the encoded key.
-    pub fn new(bytes: Vec<u8>) -> Result<Self, TooLong> {
-        fits("public key", bytes.len(), Self::LONGEST)?;
-        Ok(Self(bytes))
-    }
-
-    /// The encoded key.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
+    8192
 }
-
-impl TryFrom<Vec<u8>> for KeyBlob {
-    type Error = TooLong;
-
-    fn try_from(bytes: Vec<u8>) -> Result<Self, TooLong> {
-        Self::new(bytes)
-    }
-}
-
-impl From<KeyBlob> for Vec<u8> {
-    fn from(key: KeyBlob) -> Vec<u8> {
-        key.0
-    }
-}
-
-impl fmt::Debug for KeyBlob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyBlob({} bytes)", self.0.len())
-    }
+blob! {
+    /// An OpenSSH certificate in its wire form (PROTOCOL.certkeys).
+    CertificateBlob, "certificate",
+    /// Longest certificate we look at: one of RSA 4096 by RSA 4096 has some 1,700 bytes and its names.
+    8192
 }
 
 /// A password on its way to be judged. Prints nothing and is wiped when dropped.
@@ -151,6 +168,9 @@ impl fmt::Debug for Secret {
 pub enum Proof {
     /// A key whose private half signed this connection's session identifier (RFC 4252, 7); the session checked it.
     Key(KeyBlob),
+    /// The same of a key with a certificate. The session checked that the key signed; control reads the certificate again
+    /// and checks who signed it.
+    Certificate(CertificateBlob),
     /// A password; control judges it.
     Password(Secret),
     /// A code of an authenticator, or one for when it is lost; control judges it.
@@ -161,9 +181,18 @@ impl Proof {
     /// Which kind it is.
     pub fn factor(&self) -> Factor {
         match self {
-            Proof::Key(_) => Factor::Key,
+            Proof::Key(_) | Proof::Certificate(_) => Factor::Key,
             Proof::Password(_) => Factor::Password,
             Proof::Code(_) => Factor::Code,
+        }
+    }
+
+    /// The key that was shown, if it was one.
+    pub fn credential(&self) -> Option<Credential> {
+        match self {
+            Proof::Key(key) => Some(Credential::Key(key.clone())),
+            Proof::Certificate(certificate) => Some(Credential::Certificate(certificate.clone())),
+            Proof::Password(_) | Proof::Code(_) => None,
         }
     }
 }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountName, ForwardPolicy, Grant, HomePath, LastLogin, Logins, ProgramPolicy, Scope, Services, Terms,
-    UploadPolicy, UserName, View,
+    AccountName, CertificateFacts, Certified, Flaw, ForwardPolicy, Grant, HomePath, LastLogin, Logins, Principals,
+    ProgramPolicy, Scope, Services, Terms, UploadPolicy, UserName, View,
 };
 
 macro_rules! id {
@@ -37,6 +37,10 @@ id! {
 id! {
     /// Row of a public key.
     KeyId
+}
+id! {
+    /// Row of an authority.
+    AuthorityId
 }
 
 /// Whether an account or a user may be used at all.
@@ -99,6 +103,8 @@ pub struct UserFacts {
     pub forwards: ForwardPolicy,
     /// What has to be shown together.
     pub logins: Logins,
+    /// Names of which a certificate has to say one, in place of its own.
+    pub principals: Principals,
     /// Whether it has an authenticator.
     pub has_authenticator: bool,
     /// How its programs are run.
@@ -115,11 +121,9 @@ impl UserFacts {
     }
 }
 
-/// A key of the user that is the one claimed.
+/// A key of the user that is the one claimed, or one that a certificate vouches for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyFacts {
-    /// Its row.
-    pub id: KeyId,
     /// `SHA256:` and base64, as `ssh-keygen -l` prints it.
     pub fingerprint: String,
     /// The comment it was added with.
@@ -128,15 +132,27 @@ pub struct KeyFacts {
     pub scope: Scope,
     /// When and from where it may be used.
     pub terms: Terms,
+    /// What a home of its own is named after, when it may do less than its user.
+    pub home: String,
+    /// The certificate that vouches for it, if one does.
+    pub certified: Option<Certified>,
 }
 
 /// What the database makes of the proof.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shown {
     /// This key is the user's, and here it is.
-    Key(KeyFacts),
+    Key(Box<KeyFacts>),
     /// The user has no such key.
     UnknownKey,
+    /// The key was revoked, for everybody.
+    RevokedKey,
+    /// An authority that is trusted with this user has signed this certificate.
+    Certificate(Box<CertificateFacts>),
+    /// No authority that is trusted with this user has signed it.
+    UnknownAuthority,
+    /// The certificate is worth nothing.
+    Flawed(Flaw),
     /// The password is the user's.
     RightPassword,
     /// It is not, or the user has none.

@@ -103,6 +103,28 @@ impl Permit {
             _ => false,
         }
     }
+
+    /// What both permit, if there is anything.
+    fn and(&self, other: &Permit) -> Option<Permit> {
+        match (self, other) {
+            (one, other) if one.contains(other) => Some(other.clone()),
+            (one, other) if other.contains(one) => Some(one.clone()),
+            (Permit::Port { host: Some(host), port: None }, Permit::Port { host: None, port })
+            | (Permit::Port { host: None, port }, Permit::Port { host: Some(host), port: None }) => {
+                Some(Permit::Port { host: Some(host.clone()), port: *port })
+            }
+            _ => None,
+        }
+    }
+
+    /// What is left of it where only loopback addresses are listened on.
+    fn on_loopback(&self) -> Option<Permit> {
+        match self {
+            Permit::Port { host: Some(host), .. } if !is_loopback(host) => None,
+            Permit::Port { host: None, port } => Some(Permit::Port { host: Some("localhost".to_owned()), port: *port }),
+            loopback_or_socket => Some(loopback_or_socket.clone()),
+        }
+    }
 }
 
 impl FromStr for Permit {
@@ -220,6 +242,39 @@ impl Permits {
         }
     }
 
+    /// What both of two lists permit to connect to.
+    pub fn and(&self, other: &Permits) -> Result<Permits, BadPermits> {
+        match (&self.only, &other.only) {
+            (None, _) => Ok(other.clone()),
+            (_, None) => Ok(self.clone()),
+            (Some(ours), Some(theirs)) => {
+                Permits::bounded(ours.iter().flat_map(|our| theirs.iter().filter_map(|their| our.and(their))))
+            }
+        }
+    }
+
+    /// What both of two lists permit to listen on: `any` says loopback addresses alone, and a list may say more.
+    fn and_listening(&self, other: &Permits) -> Result<Permits, BadPermits> {
+        match (&self.only, &other.only) {
+            (None, Some(list)) | (Some(list), None) => Permits::bounded(list.iter().filter_map(Permit::on_loopback)),
+            _ => self.and(other),
+        }
+    }
+
+    fn bounded(permits: impl Iterator<Item = Permit>) -> Result<Permits, BadPermits> {
+        let mut only: Vec<Permit> = Vec::new();
+        for permit in permits {
+            if !only.contains(&permit) {
+                only.push(permit);
+            }
+            if only.len() > Permits::MOST {
+                return Err(BadPermits::TooMany);
+            }
+        }
+        let list = Permits { only: Some(only) };
+        if list.to_string().len() <= Permits::LONGEST { Ok(list) } else { Err(BadPermits::TooMany) }
+    }
+
     /// Whether all that `other` permits is permitted by this.
     fn contains(&self, other: &Permits) -> bool {
         match (&self.only, &other.only) {
@@ -288,6 +343,16 @@ impl ForwardPolicy {
             || !after.permit_open.contains(&self.permit_open)
             || !after.permit_listen.contains(&self.permit_listen)
     }
+
+    /// What is left of it where no more than these places are open to somebody; `None` takes nothing away.
+    pub fn narrowed(&self, open: Option<&Permits>, listen: Option<&Permits>) -> Result<ForwardPolicy, BadPermits> {
+        Ok(ForwardPolicy {
+            network: self.network,
+            permit_open: open.map_or_else(|| Ok(self.permit_open.clone()), |only| self.permit_open.and(only))?,
+            permit_listen: listen
+                .map_or_else(|| Ok(self.permit_listen.clone()), |only| self.permit_listen.and_listening(only))?,
+        })
+    }
 }
 
 /// What is to be changed of a [`ForwardPolicy`].
@@ -314,6 +379,8 @@ impl ForwardChange {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn permits(text: &str) -> Permits {
@@ -374,5 +441,55 @@ mod tests {
         assert!(policy(own, "a:1,b:2").is_narrowed_by(&policy(own, "a:1")));
         assert!(!policy(own, "a:1").is_narrowed_by(&policy(host, "any")));
         assert!(!policy(own, "a:1,127.0.0.1:3").is_narrowed_by(&policy(own, "*:1,localhost:*")));
+    }
+
+    #[test]
+    fn of_two_lists_both_have_to_permit_it() {
+        let both = |one: &str, other: &str| permits(one).and(&permits(other)).expect("short").to_string();
+        assert_eq!(both("any", "db:1"), "db:1");
+        assert_eq!(both("db:*,*:80", "*:1,db:80,x:2"), "db:1,db:80");
+        assert_eq!(both("/s", "db:1"), "none");
+        assert_eq!(both("/s,a:1", "any"), "/s,a:1");
+        let ports = (1..=64).map(|port| format!("*:{port}")).collect::<Vec<_>>().join(",");
+        let hosts = (1..=64).map(|host| format!("h{host}:*")).collect::<Vec<_>>().join(",");
+        assert_eq!(permits(&ports).and(&permits(&hosts)), Err(BadPermits::TooMany));
+    }
+
+    #[test]
+    fn a_list_opens_no_address_that_any_keeps_to_itself() {
+        let both = |one: &str, other: &str| permits(one).and_listening(&permits(other)).expect("short");
+        assert_eq!(both("any", "*:8080,192.0.2.1:80,127.0.0.1:9").to_string(), "localhost:8080,127.0.0.1:9");
+        assert_eq!(both("*:8080", "any").to_string(), "localhost:8080");
+        assert_eq!(both("*:8080", "*:*").to_string(), "*:8080");
+        assert_eq!(both("any", "any").to_string(), "any");
+    }
+
+    proptest! {
+        /// Whatever two lists say, what both leave is permitted by each.
+        #[test]
+        fn narrowing_only_narrows(
+            ours in proptest::collection::vec("(a|b|localhost|127\\.0\\.0\\.1|0\\.0\\.0\\.0|\\*):(1|2|\\*)", 0..4),
+            theirs in proptest::collection::vec("(a|b|localhost|::1|0\\.0\\.0\\.0|\\*):(1|2|\\*)", 0..4),
+            are_any in (any::<bool>(), any::<bool>()),
+            host in "(a|b|localhost|127\\.0\\.0\\.1|0\\.0\\.0\\.0|c|)", port in 0_u16..4,
+        ) {
+            let list = |entries: &[String], is_any| {
+                let text = entries.join(",").replace("::1", "[::1]");
+                if is_any { Permits::default() } else { permits(&text) }
+            };
+            let (ours, theirs) = (list(&ours, are_any.0), list(&theirs, are_any.1));
+            let policy = ForwardPolicy { permit_open: ours.clone(), permit_listen: ours.clone(), ..ForwardPolicy::default() };
+            let left = policy.narrowed(Some(&theirs), Some(&theirs)).expect("short");
+            prop_assert!(!left.is_narrowed_by(&policy), "{ours} and {theirs}: {left:?}");
+            let opens = ours.opens(&host, port) && theirs.opens(&host, port);
+            prop_assert_eq!(left.permit_open.opens(&host, port), opens);
+            let (by_us, by_them) = (ours.listens(&host, port), theirs.listens(&host, port));
+            for address in left.permit_listen.listens(&host, port) {
+                let is_in = |list: &[IpAddr]| {
+                    list.iter().any(|one| *one == address || (address.is_loopback() && one.is_unspecified()))
+                };
+                prop_assert!(is_in(&by_us) && is_in(&by_them), "{ours} and {theirs} at {host}:{port}: {address}");
+            }
+        }
     }
 }

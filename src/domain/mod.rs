@@ -6,6 +6,7 @@
 mod attempt;
 mod audit;
 mod byte_count;
+mod certificate;
 mod claim;
 mod direct;
 mod factor;
@@ -28,10 +29,16 @@ mod view;
 pub use attempt::Attempt;
 pub use audit::{Deed, Escaped, Finish, PeerText, Started};
 pub use byte_count::{BadByteCount, ByteCount};
-pub use claim::{Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
+pub use certificate::{
+    AuthorityFacts, BadPrincipals, CertificateFacts, CertificateKind, Certified, Credential, CriticalOption,
+    Extensions, Flaw, Principals,
+};
+pub use claim::{CertificateBlob, Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
 pub use direct::{DIRECT, DirectCommand, NotDirect};
 pub use factor::{BadLogins, Factor, Factors, Logins};
-pub use facts::{AccountFacts, AccountId, AsOf, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId};
+pub use facts::{
+    AccountFacts, AccountId, AsOf, AuthorityId, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId,
+};
 pub use forward::{BadPermits, ForwardChange, ForwardPolicy, Network, Permits, UnknownNetwork};
 pub use grant::{Grant, Mode, UnknownMode, deciding, narrows};
 pub use key_line::{BadLine, KeyLine, KeyOption};
@@ -42,7 +49,7 @@ pub use path::{BadPath, HomePath, RelPath};
 pub use programs::{
     BadProgram, ForcedCommand, LastLogin, ProgramChange, ProgramPolicy, Shell, Terminals, UnknownTerminals,
 };
-pub use scope::{BadScope, KeyChange, Scope, ScopePaths, Terms, TermsChange};
+pub use scope::{BadScope, Contradiction, KeyChange, Scope, ScopePaths, Terms, TermsChange};
 pub use service::{Service, Services, UnknownService};
 pub use sources::{BadSource, Sources};
 pub use upload::{

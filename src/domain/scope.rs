@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Grant, Mode, RelPath, Services, Setting, Sources, Timestamp, deciding};
+use super::{
+    BadPermits, BadProgram, ForcedCommand, ForwardPolicy, Grant, Mode, Permits, ProgramPolicy, RelPath, Service,
+    Services, Setting, Sources, Terminals, Timestamp, deciding,
+};
 
 /// The narrowing that a credential carries. The default is all that the user may.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,43 @@ pub struct Scope {
     pub services: Option<Services>,
     /// Whether programs get no terminal.
     pub no_terminal: bool,
+    /// What is run whatever is asked for.
+    pub forced_command: Option<ForcedCommand>,
+    /// At most these places may be connected to.
+    pub permit_open: Option<Permits>,
+    /// At most these may be listened on.
+    pub permit_listen: Option<Permits>,
+}
+
+/// Why nothing is left of what two may that hold at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Contradiction {
+    /// Each forces another command.
+    #[error("two commands are forced, {0:?} and {1:?}, and only one can be run")]
+    Commands(String, String),
+    /// What both permit is too much to be kept.
+    #[error("the places that both permit are too many")]
+    Places(#[from] BadPermits),
+    /// No directory is in both.
+    #[error("no directory lies in what both are good for")]
+    Nowhere,
+}
+
+impl Contradiction {
+    fn commands(one: &ForcedCommand, other: &ForcedCommand) -> Contradiction {
+        Contradiction::Commands(one.to_string(), other.to_string())
+    }
+}
+
+/// Of two forced commands the one, if they do not differ.
+fn one_command(
+    one: Option<ForcedCommand>,
+    other: Option<ForcedCommand>,
+) -> Result<Option<ForcedCommand>, Contradiction> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Err(Contradiction::commands(&one, &other)),
+        (one, other) => Ok(one.or(other)),
+    }
 }
 
 /// The directories of a scope, at least one and not too many.
@@ -50,6 +90,15 @@ impl ScopePaths {
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &RelPath> {
         self.0.iter()
+    }
+
+    /// What lies in both.
+    fn and(&self, other: &ScopePaths) -> Result<ScopePaths, Contradiction> {
+        let inside = |these: &ScopePaths, those: &ScopePaths| {
+            these.0.iter().filter(|path| those.0.iter().any(|other| other.contains(path))).cloned().collect::<Vec<_>>()
+        };
+        let both = [inside(self, other), inside(other, self)].concat();
+        ScopePaths::try_from(both).map_err(|_| Contradiction::Nowhere)
     }
 }
 
@@ -115,7 +164,64 @@ impl Scope {
         without_remains(left)
     }
 
+    /// What is left of where a user may forward.
+    pub fn forwards(&self, of_user: &ForwardPolicy) -> Result<ForwardPolicy, Contradiction> {
+        Ok(of_user.narrowed(self.permit_open.as_ref(), self.permit_listen.as_ref())?)
+    }
+
+    /// What is left of how a user's programs are run.
+    pub fn programs(&self, of_user: &ProgramPolicy) -> Result<ProgramPolicy, Contradiction> {
+        Ok(ProgramPolicy {
+            shell: of_user.shell.clone(),
+            forced_command: one_command(of_user.forced_command.clone(), self.forced_command.clone())?,
+            terminals: if self.no_terminal { Terminals::Refused } else { of_user.terminals },
+        })
+    }
+
+    /// What a forced command leaves (`command=` of a key, `force-command` of a certificate). That of OpenSSH's SFTP server
+    /// leaves SFTP, or reading by it, and what is no program.
+    pub fn forcing(command: &str) -> Result<Scope, BadProgram> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let mode = match words.as_slice() {
+            ["internal-sftp"] => None,
+            ["internal-sftp", "-R"] => Some(Mode::Ro),
+            ["internal-sftp", ..] => return Err(BadProgram::SftpOptions),
+            _ => return Ok(Scope { forced_command: Some(command.parse()?), ..Scope::default() }),
+        };
+        let is_left = |service: &Service| {
+            matches!(service, Service::Sftp | Service::ForwardLocal | Service::ForwardRemote | Service::Agent)
+        };
+        let services = Some(Service::ALL.into_iter().filter(is_left).collect());
+        Ok(Scope { mode, services, ..Scope::default() })
+    }
+
     /// Both narrowings at once.
+    pub fn and(self, other: Scope) -> Result<Scope, Contradiction> {
+        let permits = |one: Option<Permits>, other: Option<Permits>| match (one, other) {
+            (Some(one), Some(other)) => one.and(&other).map(Some),
+            (one, other) => Ok(one.or(other)),
+        };
+        Ok(Scope {
+            paths: match (self.paths, other.paths) {
+                (Some(one), Some(other)) => Some(one.and(&other)?),
+                (one, other) => one.or(other),
+            },
+            mode: match (self.mode, other.mode) {
+                (Some(one), Some(other)) => Some(one.and(other)),
+                (one, other) => one.or(other),
+            },
+            services: match (self.services, other.services) {
+                (Some(one), Some(other)) => Some(one.and(other)),
+                (one, other) => one.or(other),
+            },
+            no_terminal: self.no_terminal || other.no_terminal,
+            forced_command: one_command(self.forced_command, other.forced_command)?,
+            permit_open: permits(self.permit_open, other.permit_open)?,
+            permit_listen: permits(self.permit_listen, other.permit_listen)?,
+        })
+    }
+
+    /// The same with these services at most.
     #[must_use]
     pub fn and_services(self, services: Services) -> Scope {
         Scope { services: Some(self.services(services)), ..self }
@@ -186,6 +292,9 @@ pub struct KeyChange {
     pub mode: Setting<Mode>,
     pub services: Setting<Services>,
     pub no_terminal: Option<bool>,
+    pub forced_command: Setting<ForcedCommand>,
+    pub permit_open: Setting<Permits>,
+    pub permit_listen: Setting<Permits>,
 }
 
 impl KeyChange {
@@ -196,6 +305,9 @@ impl KeyChange {
         self.mode.apply(&mut scope.mode);
         self.services.apply(&mut scope.services);
         scope.no_terminal = self.no_terminal.unwrap_or(scope.no_terminal);
+        self.forced_command.clone().apply(&mut scope.forced_command);
+        self.permit_open.clone().apply(&mut scope.permit_open);
+        self.permit_listen.clone().apply(&mut scope.permit_listen);
         scope
     }
 }
@@ -290,6 +402,30 @@ mod tests {
         fn a_narrower_user_makes_a_narrower_key(user in some_grants(), less in some_scope(), scope in some_scope()) {
             let narrowed = less.grants(&user);
             prop_assert!(!narrows(&scope.grants(&narrowed), &user));
+        }
+
+        /// Programs and forwards as well.
+        #[test]
+        fn programs_and_places_only_shrink(
+            commands in (0..3_usize, 0..3_usize), no_terminal in any::<bool>(), places in (0..3_usize, 0..3_usize)
+        ) {
+            let command = |n: usize| [None, Some("date"), Some("id")][n].map(|text| text.parse().expect("a command"));
+            let place = |n: usize| ["any", "*:80", "db:1,db:80"][n].parse::<Permits>().expect("a list");
+            let programs = ProgramPolicy { forced_command: command(commands.0), ..ProgramPolicy::default() };
+            let forwards = ForwardPolicy { permit_open: place(places.0), ..ForwardPolicy::default() };
+            let scope = Scope {
+                no_terminal, forced_command: command(commands.1), permit_open: Some(place(places.1)), ..Scope::default()
+            };
+            prop_assert!(!scope.forwards(&forwards).expect("few").is_narrowed_by(&forwards));
+            match scope.programs(&programs) {
+                Ok(left) => {
+                    // Whoever had to run one command has to run that one.
+                    prop_assert!(programs.forced_command.is_none() || left.forced_command == programs.forced_command);
+                    prop_assert!(scope.forced_command.is_none() || left.forced_command == scope.forced_command);
+                    prop_assert_eq!(left.terminals == Terminals::Refused, no_terminal);
+                }
+                Err(_) => prop_assert!(commands.0 != commands.1 && commands.0 > 0 && commands.1 > 0),
+            }
         }
 
         #[test]

@@ -122,7 +122,9 @@ impl Node<'_> {
         };
         match heard {
             FromControl::Ready => self.welcome_control(),
-            FromControl::Answer { ticket, facts } => return self.answer(ticket, facts.map(|facts| *facts)),
+            FromControl::Answer { ticket, facts, takes_certificates } => {
+                return self.answer(ticket, facts.map(|facts| *facts), takes_certificates);
+            }
             FromControl::Notice(notice) => self.notice = notice,
             FromControl::Unable { ticket } => return self.unable(ticket),
             FromControl::End { conns, reason } => self.end_connections(&conns, reason),

@@ -17,7 +17,7 @@ use crate::authority::{self, Circumstances, Decision, Denial, Principal, Proven}
 use crate::cell::{Fault, Plan, Privilege};
 use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
-use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, Why};
+use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, Why, Worth};
 
 /// Services that are served from a shell cell.
 const IN_A_CELL: [Service; 8] = [
@@ -120,7 +120,7 @@ impl Node<'_> {
     }
 
     /// Control has answered.
-    pub(super) fn answer(&mut self, ticket: u64, facts: Option<Facts>) -> Result<(), Error> {
+    pub(super) fn answer(&mut self, ticket: u64, facts: Option<Facts>, takes_certificates: bool) -> Result<(), Error> {
         match self.redeem(ticket) {
             None => Ok(()),
             Some((slot, Asked::Probe(question))) => {
@@ -129,7 +129,10 @@ impl Node<'_> {
                 if let (Some(session), Some(facts), true) = (self.sessions.get(slot), facts, worth_a_signature) {
                     session.probed = Probed::keep(question, facts, Instant::now());
                 }
-                self.tell_session(slot, &ToSession::Probed { worth_a_signature })
+                // Of everybody, whether there is such a user or not, so that nothing is told by it.
+                let otherwise = if takes_certificates { Worth::IfCertified } else { Worth::Nothing };
+                let worth = if worth_a_signature { Worth::Signature } else { otherwise };
+                self.tell_session(slot, &ToSession::Probed { worth })
             }
             Some((slot, Asked::Claim(claim))) => self.decide(slot, &claim, facts.as_ref()),
         }
@@ -139,7 +142,7 @@ impl Node<'_> {
     pub(super) fn unable(&mut self, ticket: u64) -> Result<(), Error> {
         match self.redeem(ticket) {
             None => Ok(()),
-            Some((slot, Asked::Probe(_))) => self.tell_session(slot, &ToSession::Probed { worth_a_signature: false }),
+            Some((slot, Asked::Probe(_))) => self.tell_session(slot, &ToSession::Probed { worth: Worth::Nothing }),
             Some((slot, Asked::Claim(claim))) => {
                 tracing::warn!(user = %claim.user, "login refused: facts cannot be had at the moment");
                 self.tell_session(slot, &ToSession::Denied)
@@ -280,7 +283,8 @@ impl Node<'_> {
             programs: principal.programs().clone(),
             peer: peer.address,
             shown: principal.shown(),
-            key: principal.key_blob().cloned(),
+            credential: principal.credential().cloned(),
+            certified: principal.key().and_then(|key| key.certified.clone()),
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),
             pid: session.process.as_ref().map_or(0, |(pid, _)| *pid),
             uid: match self.privilege {
@@ -293,7 +297,8 @@ impl Node<'_> {
         });
         tracing::info!(
             conn = %record.conn, account = %record.account, user = %record.user, peer = %record.peer,
-            key = record.fingerprint.as_deref(), "login"
+            key = record.fingerprint.as_deref(), certificate = record.certified.as_ref().map(tracing::field::display),
+            "login"
         );
         let cell = self.plan_cell(principal);
         self.begin_trail(slot, principal);
@@ -378,6 +383,7 @@ impl Node<'_> {
 fn method(proof: &Proof) -> &'static str {
     match proof {
         Proof::Key(_) => "publickey",
+        Proof::Certificate(_) => "publickey with a certificate",
         Proof::Password(_) => "password",
         Proof::Code(_) => "totp",
     }

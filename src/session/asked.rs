@@ -83,8 +83,8 @@ mod tests {
     use super::*;
     use crate::authority::{Circumstances, explain};
     use crate::domain::{
-        AccountFacts, AccountId, Attempt, Facts, KeyBlob, KeyFacts, KeyId, Layout, ProgramPolicy, Proof, Scope,
-        Services, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId,
+        AccountFacts, AccountId, Attempt, Facts, KeyBlob, KeyFacts, Layout, ProgramPolicy, Proof, Scope, Services,
+        Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId,
     };
 
     fn granted(services: &str, forced: Option<&str>) -> Granted {
@@ -148,8 +148,9 @@ mod tests {
     fn explained(services: Services, of_key: Option<Services>, forced: Option<&str>, tried: &[Service]) -> Vec<bool> {
         let user = granted("sftp", forced);
         let key = KeyFacts {
-            id: KeyId(1),
             fingerprint: "SHA256:x".to_owned(),
+            home: "SHA256:x".to_owned(),
+            certified: None,
             label: String::new(),
             scope: Scope { services: of_key, ..Scope::default() },
             terms: Terms::default(),
@@ -173,12 +174,14 @@ mod tests {
             uploads: user.uploads,
             forwards: user.forwards,
             logins: Default::default(),
+            principals: Default::default(),
             has_authenticator: false,
             programs: user.programs,
             last_login: None,
         };
         let as_of = Default::default();
-        let facts = Facts { account, user, grants: Vec::new(), shown: Shown::Key(key), code_waived: false, as_of };
+        let facts =
+            Facts { account, user, grants: Vec::new(), shown: Shown::Key(Box::new(key)), code_waived: false, as_of };
         let proof = Proof::Key(KeyBlob::new(vec![1]).expect("a key"));
         let at = Circumstances { now: Timestamp(1), from: "192.0.2.7".parse().expect("an address") };
         let tried: Vec<Attempt> = tried.iter().map(|service| Attempt::Service(*service)).collect();

@@ -10,12 +10,17 @@ use tokio::sync::Notify;
 use super::monitor_link::MonitorLink;
 use super::programs::Worker;
 use super::{Confine, Error};
-use crate::domain::{Claim, ClaimedName, Factors, KeyBlob, Proof, Secret};
+use crate::domain::{CertificateBlob, Claim, ClaimedName, Factors, KeyBlob, Proof, Secret};
 use crate::files::{self, Root};
-use crate::wire::{Event, FromSession, Granted, LinkError, Notice, ToSession};
+use crate::wire::{Event, FromSession, Granted, LinkError, Notice, ToSession, Worth};
 
 /// Keys that a client may offer without proof. Agents hold a dozen at most; OpenSSH's client stops long before.
 const MOST_PROBES: u32 = 64;
+
+/// Keys that are let sign in case they come with a certificate, and how often each: OpenSSH's client offers first the key and
+/// then the certificate of `-i`, and the other way round what an agent has.
+const MOST_UNCERTAIN: usize = 4;
+const MOST_SIGNATURES: u8 = 3;
 
 /// What a client that has logged in may do.
 #[derive(Clone, Debug)]
@@ -46,6 +51,8 @@ pub(super) struct Client {
     confine: Confine,
     notice: Option<Notice>,
     probes: u32,
+    /// Keys that are worth a signature only with a certificate.
+    uncertain: Vec<(KeyBlob, u8)>,
     /// For whom something was right, and what is left to be shown.
     left: Option<(ClaimedName, Factors)>,
     access: Option<Access>,
@@ -63,6 +70,7 @@ impl Client {
             confine,
             notice: None,
             probes: 0,
+            uncertain: Vec::new(),
             left: None,
             access: None,
             root: OnceLock::new(),
@@ -88,16 +96,44 @@ impl Client {
         if self.probes > MOST_PROBES {
             return Ok(false);
         }
-        match self.monitor.ask(&FromSession::Probe { user, key }).await? {
-            ToSession::Probed { worth_a_signature } => Ok(worth_a_signature),
+        match self.monitor.ask(&FromSession::Probe { user, key: key.clone() }).await? {
+            ToSession::Probed { worth: Worth::Nothing } => Ok(false),
+            ToSession::Probed { worth: Worth::Signature } => {
+                self.uncertain.retain(|(uncertain, _)| *uncertain != key);
+                Ok(true)
+            }
+            ToSession::Probed { worth: Worth::IfCertified } => Ok(self.let_sign(key)),
             _ => Err(LinkError::Malformed.into()),
         }
+    }
+
+    /// Whether a key is let sign that is worth something only with a certificate.
+    fn let_sign(&mut self, key: KeyBlob) -> bool {
+        let is_full = self.uncertain.len() >= MOST_UNCERTAIN;
+        match self.uncertain.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, signatures)) if *signatures >= MOST_SIGNATURES => return false,
+            Some((_, signatures)) => *signatures += 1,
+            None if is_full => return false,
+            None => self.uncertain.push((key, 1)),
+        }
+        true
     }
 
     /// Claims a key whose signature was verified.
     pub(super) async fn claim_key(&mut self, user: &str, key: &[u8]) -> Result<Verdict, Error> {
         match KeyBlob::new(key.to_vec()) {
+            // The signature was asked for in case there was a certificate: the client is as far as if it had been told at
+            // once that the key is worth nothing.
+            Ok(key) if self.uncertain.iter().any(|(uncertain, _)| *uncertain == key) => Ok(Verdict::Out),
             Ok(key) => self.claim(user, Proof::Key(key)).await,
+            Err(_) => Ok(Verdict::Out),
+        }
+    }
+
+    /// Claims a certificate with whose key was signed.
+    pub(super) async fn claim_certificate(&mut self, user: &str, certificate: Vec<u8>) -> Result<Verdict, Error> {
+        match CertificateBlob::new(certificate) {
+            Ok(certificate) => self.claim(user, Proof::Certificate(certificate)).await,
             Err(_) => Ok(Verdict::Out),
         }
     }

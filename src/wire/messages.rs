@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Deeds, Note};
 use crate::domain::{
-    AccountName, AsOf, Claim, ClaimedName, ConnId, Factors, Facts, ForwardPolicy, Grant, HomePath, KeyBlob, LastLogin,
-    Layout, ProgramPolicy, Services, Timestamp, UploadPolicy, UserName,
+    AccountName, AsOf, Certified, Claim, ClaimedName, ConnId, Credential, Factors, Facts, ForwardPolicy, Grant,
+    HomePath, KeyBlob, LastLogin, Layout, ProgramPolicy, Services, Timestamp, UploadPolicy, UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -82,7 +82,7 @@ pub enum ToSession {
     /// Answer to `Probe`.
     Probed {
         /// Whether a signature with this key would be looked at.
-        worth_a_signature: bool,
+        worth: Worth,
     },
     /// The claim was believed, and its grants are attached beneath `/view`.
     Granted(Box<Granted>),
@@ -107,6 +107,18 @@ pub enum ToSession {
     },
     /// Disconnect and end.
     End(EndReason),
+}
+
+/// What an offered key is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Worth {
+    /// Nothing.
+    Nothing,
+    /// A signature.
+    Signature,
+    /// A signature if it comes with a certificate, whoever the name is. An offer of a certificate looks like one of its key,
+    /// so the two cannot be told apart before the signature is there.
+    IfCertified,
 }
 
 /// What a session may serve.
@@ -293,8 +305,10 @@ pub struct SessionRecord {
     pub peer: SocketAddr,
     /// All that was shown.
     pub shown: Factors,
-    /// The proven key; `None` for a password.
-    pub key: Option<KeyBlob>,
+    /// The proven key as it was shown; `None` for a password.
+    pub credential: Option<Credential>,
+    /// Its certificate, for people.
+    pub certified: Option<Certified>,
     /// Its fingerprint.
     pub fingerprint: Option<String>,
     /// Process id on the node.
@@ -320,6 +334,8 @@ pub enum FromControl {
         ticket: u64,
         /// What is known; `None` for an unknown user.
         facts: Option<Box<Facts>>,
+        /// Whether certificates are taken at all, of anybody for anybody.
+        takes_certificates: bool,
     },
     /// The database cannot be asked at the moment: the claim can be neither believed nor denied.
     Unable {

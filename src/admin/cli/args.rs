@@ -54,6 +54,9 @@ pub(super) enum Command {
     /// Public keys of a user
     #[command(subcommand)]
     Key(Key),
+    /// Authorities whose OpenSSH certificates are taken, and what is revoked
+    #[command(subcommand)]
+    Ca(Box<Ca>),
     /// Set or remove the password of a user
     Passwd(Passwd),
     /// Authenticators: a code of six digits from an app, besides a key or a password
@@ -169,6 +172,10 @@ pub(super) enum User {
         /// way in, which replaces all earlier ones; none for a key or a password, with a code if it has an authenticator
         #[arg(long, value_name = "WAY")]
         login: Vec<String>,
+        /// Name that a certificate has to be made out to, in place of its own; give it once for each, which replaces all earlier
+        /// ones; none for its own
+        #[arg(long, value_name = "NAME")]
+        principal: Vec<String>,
         #[command(flatten)]
         programs: ProgramOptions,
     },
@@ -264,6 +271,71 @@ pub(super) enum Key {
         /// Its number or fingerprint
         key: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Ca {
+    /// Take the certificates of an authority
+    Add(CaAdd),
+    /// List all authorities
+    List,
+    /// Take its certificates no more, and end the sessions that logged in with them
+    Remove {
+        /// Its number or fingerprint
+        authority: String,
+    },
+    /// Believe a key or certificates no more, for anybody on any node, and end the sessions that rest on them
+    Revoke(Revoke),
+    /// List what is revoked
+    Revoked,
+    /// Believe something again
+    Unrevoke {
+        /// Its number, from: enclos ca revoked
+        id: i64,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("holder").required(true))]
+pub(super) struct CaAdd {
+    /// For the users of this account
+    #[arg(long, group = "holder")]
+    pub(super) account: Option<AccountName>,
+    /// For this user alone, and before others with the same key
+    #[arg(long, group = "holder")]
+    pub(super) user: Option<UserName>,
+    /// For all users of all accounts
+    #[arg(long, group = "holder")]
+    pub(super) everybody: bool,
+    /// File with its public key as ssh-keygen has it, or with options as authorized_keys has it; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Name that a certificate has to be made out to, in place of the user's own; give it once for each
+    #[arg(long, value_name = "NAME")]
+    pub(super) principal: Vec<String>,
+    #[command(flatten)]
+    pub(super) options: KeyOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(super) struct Revoke {
+    /// File with public keys, which are then good for nobody, as an authority's neither; or with certificates, each of which is
+    /// revoked by its serial number, or by its key id if it has none; - for standard input
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(super) file: Option<PathBuf>,
+    /// Key revocation list that ssh-keygen -k has written; what is on it is added to what is revoked
+    #[arg(long, value_name = "FILE", group = "what")]
+    pub(super) krl: Option<PathBuf>,
+    /// Serial number of certificates, or a range of them such as 10-20
+    #[arg(long, value_name = "NUMBER", group = "what", requires = "ca")]
+    pub(super) serial: Option<String>,
+    /// Key id of certificates
+    #[arg(long, value_name = "TEXT", group = "what", requires = "ca")]
+    pub(super) id: Option<String>,
+    /// The authority that signed them, by its number or fingerprint
+    #[arg(long, value_name = "CA")]
+    pub(super) ca: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,8 +8,8 @@ use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
 use crate::control::transfer::ImportView;
 use crate::control::{
-    AccountView, Answer, AuthenticatorView, ChangedPath, ExplanationView, GrantView, KeyView, Outcome, SessionView,
-    UserView, Verdict, times,
+    AccountView, Answer, AuthenticatorView, AuthorityView, ChangedPath, ExplanationView, GrantView, KeyView, Outcome,
+    RevocationView, Revoked, SessionView, UserView, Verdict, times,
 };
 use crate::domain::{ForwardPolicy, LayerReport, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy};
 use crate::telemetry::Causes;
@@ -50,6 +50,9 @@ fn to_text(outcome: &Outcome) -> String {
         Outcome::Grants(list) => grants(list),
         Outcome::Key(key) => keys(std::slice::from_ref(key)),
         Outcome::Keys(list) => keys(list),
+        Outcome::Authority(authority) => authorities(std::slice::from_ref(authority)),
+        Outcome::Authorities(list) => authorities(list),
+        Outcome::Revocations(list) => revocations(list),
         Outcome::Authenticator(authenticator) => enrolled(authenticator),
         Outcome::Import(view) => imported(view),
         Outcome::Explanation(explanation) => explained(explanation),
@@ -103,7 +106,9 @@ fn users(list: &[UserView]) -> String {
 /// The ways in, in one cell of a table.
 fn logins(user: &UserView) -> String {
     let ways = user.logins.ways(user.totp);
-    ways.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    let mut said: Vec<String> = ways.iter().map(ToString::to_string).collect();
+    said.extend(user.principals.iter().map(|name| format!("certificates for {name}")));
+    said.join(", ")
 }
 
 /// The policy in one cell of a table: only what was said.
@@ -158,6 +163,38 @@ fn keys(list: &[KeyView]) -> String {
     };
     let heading = ["ID", "USER", "ALGORITHM", "FINGERPRINT", "LABEL", "SCOPE", "TERMS"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+fn authorities(list: &[AuthorityView]) -> String {
+    let row = |a: &AuthorityView| {
+        let whose = match (&a.user, &a.account) {
+            (Some(user), _) => format!("user {user}"),
+            (None, Some(account)) => format!("account {account}"),
+            (None, None) => "everybody".to_owned(),
+        };
+        let principals: Vec<&str> = a.principals.iter().collect();
+        let principals = if principals.is_empty() { "the user's name".to_owned() } else { principals.join(", ") };
+        let scope = scope(&a.scope);
+        let row = [a.id.to_string(), whose, a.algorithm.clone(), a.fingerprint.clone(), a.label.clone()];
+        row.into_iter().chain([principals, scope, terms(&a.terms)]).collect::<Vec<_>>()
+    };
+    let heading = ["ID", "FOR", "ALGORITHM", "FINGERPRINT", "LABEL", "PRINCIPALS", "SCOPE", "TERMS"];
+    layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+fn revocations(list: &[RevocationView]) -> String {
+    let of = |authority: &Option<String>| authority.clone().unwrap_or_else(|| "any".to_owned());
+    let row = |r: &RevocationView| {
+        let (kind, what, authority) = match &r.what {
+            Revoked::Key { fingerprint } => ("key", fingerprint.clone(), String::new()),
+            Revoked::KeySha1 { digest } => ("key", format!("SHA1 {digest}"), String::new()),
+            Revoked::KeyId { authority, key_id } => ("id", key_id.escape_default().to_string(), of(authority)),
+            Revoked::Serials { authority, from, to } if from == to => ("serial", from.to_string(), of(authority)),
+            Revoked::Serials { authority, from, to } => ("serials", format!("{from}-{to}"), of(authority)),
+        };
+        vec![r.id.to_string(), kind.to_owned(), what, authority]
+    };
+    layout(&["ID", "KIND", "REVOKED", "AUTHORITY"], &list.iter().map(row).collect::<Vec<_>>())
 }
 
 /// An authenticator, for whoever sets up the app.
@@ -219,6 +256,9 @@ fn scope(scope: &Scope) -> String {
     said.extend(scope.mode.map(|mode| mode.to_string()));
     said.extend(scope.services.map(|services| format!("only {services}")));
     said.extend(scope.no_terminal.then(|| "no terminal".to_owned()));
+    said.extend(scope.forced_command.iter().map(|command| format!("runs {:?}", command.to_string())));
+    said.extend(scope.permit_open.iter().map(|places| format!("connects to {places}")));
+    said.extend(scope.permit_listen.iter().map(|places| format!("listens on {places}")));
     said.join("; ")
 }
 
@@ -237,7 +277,11 @@ fn sessions(list: &[SessionView]) -> String {
             s.user.to_string(),
             s.account.to_string(),
             s.peer.clone(),
-            s.fingerprint.clone().unwrap_or_else(|| "password".to_owned()),
+            match (&s.fingerprint, &s.certificate) {
+                (_, Some(certificate)) => certificate.to_string(),
+                (Some(key), None) => key.clone(),
+                (None, None) => "password".to_owned(),
+            },
             s.pid.to_string(),
             s.uid.to_string(),
         ]

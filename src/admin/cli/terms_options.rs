@@ -4,7 +4,9 @@ use clap::Args;
 
 use super::{CommandError, Result};
 use crate::control::times;
-use crate::domain::{KeyChange, Mode, RelPath, Service, Setting, Sources, TermsChange, Timestamp};
+use crate::domain::{
+    ForcedCommand, KeyChange, Mode, Permits, RelPath, Service, Setting, Sources, TermsChange, Timestamp,
+};
 
 /// The word that takes a setting back.
 const NONE: &str = "none";
@@ -47,6 +49,15 @@ pub(super) struct KeyOptions {
     /// Give the key's programs no terminal
     #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes", value_parser = yes_or_no)]
     no_terminal: Option<bool>,
+    /// What is run with the key whatever a client asks for, which is in SSH_ORIGINAL_COMMAND; none to let clients ask
+    #[arg(long, value_name = "COMMAND", value_parser = or_none(read::<ForcedCommand>))]
+    forced_command: Option<Setting<ForcedCommand>>,
+    /// The only places of the user's that the key may connect to: host:port with commas between; any for all of them
+    #[arg(long, value_name = "PLACES", value_parser = or_any)]
+    permit_open: Option<Setting<Permits>>,
+    /// The only places of the user's that the key may listen on; any for all of them
+    #[arg(long, value_name = "PLACES", value_parser = or_any)]
+    permit_listen: Option<Setting<Permits>>,
 }
 
 impl KeyOptions {
@@ -75,6 +86,9 @@ impl KeyOptions {
             mode: self.scope_mode.unwrap_or_default(),
             services,
             no_terminal: self.no_terminal,
+            forced_command: self.forced_command.unwrap_or_default(),
+            permit_open: self.permit_open.unwrap_or_default(),
+            permit_listen: self.permit_listen.unwrap_or_default(),
         })
     }
 }
@@ -83,6 +97,15 @@ fn or_none<T>(
     read: fn(&str) -> std::result::Result<T, String>,
 ) -> impl Fn(&str) -> std::result::Result<Setting<T>, String> + Clone {
     move |text| if text == NONE { Ok(Setting::Unset) } else { read(text).map(Setting::Set) }
+}
+
+fn read<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> std::result::Result<T, String> {
+    text.parse().map_err(|bad: T::Err| bad.to_string())
+}
+
+fn or_any(text: &str) -> std::result::Result<Setting<Permits>, String> {
+    let places: Permits = read(text)?;
+    Ok(if places == Permits::default() { Setting::Unset } else { Setting::Set(places) })
 }
 
 pub(super) fn time(text: &str) -> std::result::Result<Timestamp, String> {

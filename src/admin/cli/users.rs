@@ -1,7 +1,7 @@
 //! `enclos user …`
 
 use super::args::{User, ViewSetting};
-use super::{CommandError, Context, Result};
+use super::{CommandError, Context, Result, authorities};
 use crate::control::Operation;
 use crate::domain::{
     BadLogins, ForwardChange, Logins, ProgramChange, Service, Setting, Status, UploadChange, UserName,
@@ -15,12 +15,15 @@ pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
             let programs = good(programs.change())?;
             Operation::UserAdd { name, account, services, view, uploads, forwards, programs }
         }
-        User::Set { name, view, service, uploads, forwards, terms, login, programs } => {
+        User::Set { name, view, service, uploads, forwards, terms, login, principal, programs } => {
             let (uploads, forwards) = (good(uploads.change())?, good(forwards.change())?);
             let programs = good(programs.change())?;
             let terms = terms.change().map(|change| Operation::UserSetTerms { name: name.clone(), change });
             let logins = logins(&login)?.map(|logins| Operation::UserSetLogins { name: name.clone(), logins });
-            let mut asked: Vec<Operation> = terms.into_iter().chain(logins).collect();
+            let principals = if principal.is_empty() { None } else { Some(authorities::principals(principal)?) };
+            let principals =
+                principals.map(|principals| Operation::UserSetPrincipals { name: name.clone(), principals });
+            let mut asked: Vec<Operation> = terms.into_iter().chain(logins).chain(principals).collect();
             asked.extend(changes(&name, view, service, uploads, forwards, programs));
             return set(context, asked);
         }

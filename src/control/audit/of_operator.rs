@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use crate::control::keys;
-use crate::control::operation::Operation;
+use crate::control::operation::{Operation, WhatToRevoke};
 use crate::control::store::{About, Store, StoreError};
 use crate::telemetry::audit::{Event, Head, Moment, Record, Who};
 
 /// What may be on record of an operation. What is not listed is not told, so a field that is new and perhaps a secret
 /// stays out until somebody has thought of it.
-const TOLD: [&str; 20] = [
+const TOLD: [&str; 24] = [
     "name",
     "uid",
     "gid",
@@ -30,6 +30,10 @@ const TOLD: [&str; 20] = [
     "key",
     "logins",
     "conn",
+    "holder",
+    "authority",
+    "principals",
+    "id",
 ];
 /// What stands in its place.
 const UNTOLD: &str = "(not recorded)";
@@ -45,6 +49,8 @@ impl Operation {
                 | Operation::UserShow { .. }
                 | Operation::GrantList { .. }
                 | Operation::KeyList { .. }
+                | Operation::CaList
+                | Operation::CaRevoked
                 | Operation::SessionList
                 | Operation::Status
                 | Operation::Explain(_)
@@ -68,13 +74,25 @@ pub(in crate::control) fn record_of(node: &str, operator: u32, whose: Who, opera
             (_, _) => drop(detail.insert(field, UNTOLD.into())),
         }
     }
-    if let Operation::KeyAdd { text, .. } = operation {
+    if let Operation::CaRevoke { what } = operation {
+        detail.insert("what".to_owned(), revoked(what));
+    }
+    if let Operation::KeyAdd { text, .. } | Operation::CaAdd { text, .. } = operation {
         let fingerprints = keys::parse(text).unwrap_or_default().into_iter().map(|key| key.fingerprint.into());
         detail.insert("text".to_owned(), Value::Array(fingerprints.collect()));
     }
     let who = Who { node: node.to_owned(), operator: Some(operator), ..whose };
     let event = Event::PolicyChanged { operation: name, detail: Value::Object(detail) };
     Some(Record { at: Moment::now(), head: Head::new(who), event })
+}
+
+/// What was revoked; of files only that it was one.
+fn revoked(what: &WhatToRevoke) -> Value {
+    match what {
+        WhatToRevoke::File { .. } => "keys or certificates of a file".into(),
+        WhatToRevoke::Krl { .. } => "a key revocation list".into(),
+        named => serde_json::to_value(named).map_or_else(|_| UNTOLD.into(), escaped),
+    }
 }
 
 /// Of which user or account it is, so that it is found by them.

@@ -1,6 +1,8 @@
 //! `enclos key …` and `enclos passwd`
 
+use super::authorities::add_for_user;
 use super::grants::check_layout;
+use super::programs::check_forced;
 use super::{Affected, Done, OperationError, Result, commit, user};
 use crate::control::hashes::Stored;
 use crate::control::keys::{self, ParsedKey};
@@ -17,8 +19,15 @@ pub(super) async fn add_keys(store: &Store, name: UserName, text: &str, change: 
     let grants = store.grants(found.id).await?;
     let mut transaction = store.change().await?;
     let mut added = Vec::with_capacity(keys.len());
+    let mut authorities = 0;
     for key in keys {
         let key = narrowed(key, &change)?;
+        if key.authority.is_some() {
+            check_scope(&account, &found, &grants, &key.scope)?;
+            add_for_user(store, &mut transaction, &found, key).await?;
+            authorities += 1;
+            continue;
+        }
         if known.contains(&key.fingerprint) {
             return Err(OperationError::KeyExists { user: name, fingerprint: key.fingerprint });
         }
@@ -27,6 +36,13 @@ pub(super) async fn add_keys(store: &Store, name: UserName, text: &str, change: 
         known.push(key.fingerprint);
     }
     commit(transaction).await?;
+    if authorities > 0 {
+        let keys = added.len();
+        let sentence = format!(
+            "{name} has {authorities} more of: authorities (enclos ca list), and {keys} more of: keys (enclos key list {name})"
+        );
+        return Ok(Done::quietly(Outcome::Done(sentence)));
+    }
     let mut views: Vec<KeyView> = views(store, &name).await?;
     views.retain(|view| added.contains(&view.id));
     Ok(Done::quietly(match views.len() {
@@ -36,25 +52,12 @@ pub(super) async fn add_keys(store: &Store, name: UserName, text: &str, change: 
 }
 
 /// A key with what was said beside it. Both narrow.
-fn narrowed(key: ParsedKey, change: &KeyChange) -> Result<ParsedKey> {
+pub(super) fn narrowed(key: ParsedKey, change: &KeyChange) -> Result<ParsedKey> {
     let has_sources = !key.terms.from.is_everywhere();
     if has_sources && matches!(change.terms.from, Setting::Set(_)) {
         return Err(OperationError::TwoSources);
     }
-    let asked = change.scope(Scope::default());
-    let no_terminal = key.scope.no_terminal || asked.no_terminal;
-    let scope = Scope {
-        paths: asked.paths,
-        mode: match (key.scope.mode, asked.mode) {
-            (Some(one), Some(other)) => Some(one.and(other)),
-            (one, other) => one.or(other),
-        },
-        services: match asked.services {
-            Some(services) => key.scope.and_services(services).services,
-            None => key.scope.services,
-        },
-        no_terminal,
-    };
+    let scope = key.scope.and(change.scope(Scope::default()))?;
     let expires = key.terms.expires;
     let mut terms = change.terms.clone().apply(key.terms);
     terms.expires = terms.expires.into_iter().chain(expires).min();
@@ -63,7 +66,7 @@ fn narrowed(key: ParsedKey, change: &KeyChange) -> Result<ParsedKey> {
 
 /// A scope that leaves nothing is a slip, as is one whose parts find no place in the view. Grants may change later: then the
 /// key is told so at its next login.
-fn check_scope(account: &AccountFacts, user: &UserFacts, grants: &[Grant], scope: &Scope) -> Result<()> {
+pub(super) fn check_scope(account: &AccountFacts, user: &UserFacts, grants: &[Grant], scope: &Scope) -> Result<()> {
     let left = scope.grants(grants);
     if scope.paths.is_some() && left.is_empty() && !grants.is_empty() {
         return Err(OperationError::EmptyScope { user: user.name.clone() });
@@ -71,6 +74,11 @@ fn check_scope(account: &AccountFacts, user: &UserFacts, grants: &[Grant], scope
     if scope.services.is_some() && scope.services(user.services) == Services::NONE {
         return Err(OperationError::NoServiceLeft { user: user.name.clone(), services: user.services });
     }
+    let programs = scope.programs(&user.programs)?;
+    if programs.forced_command != user.programs.forced_command {
+        check_forced(&user.name, scope.services(user.services), &programs)?;
+    }
+    scope.forwards(&user.forwards)?;
     check_layout(account, user, &left)
 }
 

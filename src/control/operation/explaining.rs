@@ -5,7 +5,7 @@ use super::{Asked, Done, OperationError, Result, user};
 use crate::authority::{self, Circumstances};
 use crate::control::keys;
 use crate::control::outcome::{ExplanationView, Outcome};
-use crate::control::store::{Known, Store, StoreError, now};
+use crate::control::store::{Known, Presented, Store, StoreError, now};
 use crate::domain::{
     AccountFacts, AsOf, Attempt, ClaimedName, Facts, KeyBlob, Proof, RelPath, Secret, Shown, Timestamp, UserName,
 };
@@ -18,15 +18,18 @@ pub(super) async fn explain(store: &Store, asked: Asked) -> Result<Done> {
     let (mut steps, mut shown): (Vec<Step>, Vec<String>) = Default::default();
     if let Some(key) = &asked.key {
         let blob = key_of(store, &asked.user, key).await?;
-        let mut known = known(store, &asked.user, Some(&blob)).await?;
+        let mut known = known(store, &asked.user, Presented::Key(&blob)).await?;
         let fingerprint = known.key.as_ref().map_or_else(|| "an unknown key".to_owned(), |key| key.fingerprint.clone());
         shown.push(format!("key {fingerprint}"));
-        let verdict = known.key.take().map_or(Shown::UnknownKey, Shown::Key);
+        let verdict = match known.key.take() {
+            Some(_) if known.is_revoked => Shown::RevokedKey,
+            found => found.map_or(Shown::UnknownKey, |key| Shown::Key(Box::new(key))),
+        };
         steps.push((Proof::Key(blob), Some(facts(known, verdict))));
     }
     let nothing = Secret::new("").expect("nothing is not too long");
     if asked.password {
-        let known = known(store, &asked.user, None).await?;
+        let known = known(store, &asked.user, Presented::Nothing).await?;
         let verdict = if known.password.is_some() { Shown::RightPassword } else { Shown::WrongPassword };
         shown.push("password".to_owned());
         steps.push((Proof::Password(nothing.clone()), Some(facts(known, verdict))));
@@ -35,7 +38,7 @@ pub(super) async fn explain(store: &Store, asked: Asked) -> Result<Done> {
         return Err(OperationError::NothingShown);
     }
     if asked.totp {
-        let known = known(store, &asked.user, None).await?;
+        let known = known(store, &asked.user, Presented::Nothing).await?;
         let verdict = if known.user.has_authenticator { Shown::RightCode } else { Shown::WrongCode };
         shown.push("code".to_owned());
         steps.push((Proof::Code(nothing), Some(facts(known, verdict))));
@@ -52,10 +55,10 @@ fn facts(known: Known, shown: Shown) -> Facts {
     Facts { account, user, grants, shown, code_waived: false, as_of: AsOf::default() }
 }
 
-async fn known(store: &Store, name: &UserName, key: Option<&KeyBlob>) -> Result<Known> {
+async fn known(store: &Store, name: &UserName, shown: Presented<'_>) -> Result<Known> {
     let gone = || OperationError::NoUser { name: name.clone(), nearest: None };
     let claimed = ClaimedName::new(name.as_str()).map_err(|_| gone())?;
-    store.known(&claimed, key).await?.ok_or_else(gone)
+    store.known(&claimed, shown).await?.ok_or_else(gone)
 }
 
 /// A key by its text, or one of the user's by its number or fingerprint.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::control::outcome::{AccountView, GrantView, KeyView, UserView};
+use crate::control::store::Presented;
 use crate::control::store::testing::Fresh;
 use crate::domain::{
     ClaimedName, Facts, KeyChange, LastLogin, NamePatterns, Network, Setting, Terminals, Timestamp, UploadPolicy,
@@ -277,7 +278,7 @@ async fn a_password_is_kept_only_as_a_hash() {
     assert!(!format!("{done:?}").contains("hunter2"));
     assert!(database.user("bob").await.password);
     let name = crate::domain::ClaimedName::new("bob").expect("short");
-    let stored = database.store.known(&name, None).await.expect("facts").and_then(|known| known.password);
+    let stored = database.store.known(&name, Presented::Nothing).await.expect("facts").and_then(|known| known.password);
     assert!(stored.is_some_and(|hash| hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$")));
     database.done(passwd("bob", None)).await;
     assert!(!database.user("bob").await.password);
@@ -325,7 +326,8 @@ async fn an_upload_policy_is_kept_and_a_narrower_one_ends_sessions() {
     assert_eq!(database.done(set_uploads(limits.clone())).await.affected, Affected::User(known("bob")));
     let policy = database.user("bob").await.uploads;
     assert_eq!(policy, limits.apply(modes.apply(UploadPolicy::default())));
-    let known = database.store.known(&ClaimedName::new("bob").expect("a name"), None).await.expect("facts");
+    let known =
+        database.store.known(&ClaimedName::new("bob").expect("a name"), Presented::Nothing).await.expect("facts");
     assert_eq!(known.expect("bob").user.uploads, policy);
     let wider = UploadChange { deny_names: Some(NamePatterns::default()), ..UploadChange::default() };
     assert_eq!(database.done(set_uploads(wider)).await.affected, Affected::Nobody);
@@ -342,7 +344,8 @@ async fn a_forward_policy_is_kept_and_a_narrower_one_ends_sessions() {
     assert_eq!(database.done(set(Network::Host, "db:3306")).await.affected, Affected::User(known("bob")));
     assert_eq!(database.done(set(Network::Host, "db:*")).await.affected, Affected::Nobody);
     assert_eq!(database.done(set(Network::Own, "any")).await.affected, Affected::User(known("bob")));
-    let kept = database.store.known(&ClaimedName::new("bob").expect("a name"), None).await.expect("facts");
+    let kept =
+        database.store.known(&ClaimedName::new("bob").expect("a name"), Presented::Nothing).await.expect("facts");
     assert_eq!(kept.expect("bob").user.forwards, database.user("bob").await.forwards);
     assert_eq!(database.user("bob").await.forwards, crate::domain::ForwardPolicy::default());
 }
@@ -391,6 +394,6 @@ async fn the_last_login_is_the_latest() {
     for (at, from) in [(100, "192.0.2.1"), (200, "::1"), (150, "192.0.2.2")] {
         database.store.note_login(&known("bob"), login(at, from)).await.expect("noted");
     }
-    let facts = database.store.known(&name, None).await.expect("a query").expect("bob");
+    let facts = database.store.known(&name, Presented::Nothing).await.expect("a query").expect("bob");
     assert_eq!(facts.user.last_login, Some(login(200, "::1")));
 }

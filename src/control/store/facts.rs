@@ -6,7 +6,21 @@ use sqlx::any::AnyRow;
 use super::terms::{scope_of, terms_of};
 use super::users::{account_of, user_of};
 use super::{Store, StoreError, parse};
-use crate::domain::{AccountFacts, ClaimedName, Grant, GrantId, KeyBlob, KeyFacts, KeyId, UserFacts, UserName};
+use crate::control::certificates::{Digests, Parsed};
+use crate::domain::{
+    AccountFacts, AuthorityFacts, ClaimedName, Grant, GrantId, KeyBlob, KeyFacts, UserFacts, UserName,
+};
+
+/// What is shown for a name, as far as rows say something about it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Presented<'a> {
+    /// Nothing that has a row of its own.
+    Nothing,
+    /// A key.
+    Key(&'a KeyBlob),
+    /// A certificate.
+    Certificate(&'a Parsed),
+}
 
 /// A user that a claim names.
 #[derive(Debug, Clone)]
@@ -19,6 +33,10 @@ pub(crate) struct Known {
     pub grants: Vec<Grant>,
     /// The key that was asked about, if it is the user's.
     pub key: Option<KeyFacts>,
+    /// Who is said to have signed the certificate that was asked about, if that is somebody who speaks for the user.
+    pub authority: Option<AuthorityFacts>,
+    /// Whether the one or the other was revoked, for everybody.
+    pub is_revoked: bool,
     /// The hash of the user's password.
     pub password: Option<String>,
     /// The latest change when it was so.
@@ -26,15 +44,17 @@ pub(crate) struct Known {
 }
 
 /// One row for each grant, and one row for a user without any.
-const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
+const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
     (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
     u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
     u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
     a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
     a.expires AS account_expires, a.sources AS account_sources, \
-    g.id AS grant_id, g.path, g.mode, g.no_exec, k.id AS key_id, k.fingerprint, k.label, \
+    g.id AS grant_id, g.path, g.mode, g.no_exec, k.fingerprint, k.label, \
     k.expires AS key_expires, k.sources AS key_sources, k.scope_paths, k.scope_mode, k.scope_services, \
-    k.no_terminal, p.hash, \
+    k.no_terminal, k.scope_command, k.scope_open, k.scope_listen, p.hash, \
+    (SELECT COUNT(*) FROM revocations r WHERE (r.kind = 'sha1' AND r.value = $3) \
+    OR (r.kind = 'key' AND r.value = $4)) AS revocations, \
     (SELECT latest FROM change_count WHERE id = 1) AS change \
     FROM users u JOIN accounts a ON a.id = u.account \
     LEFT JOIN grants g ON g.login = u.id \
@@ -45,17 +65,31 @@ const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expire
 impl Store {
     /// Who is behind a name, and whether a key is theirs. What is no name is nobody's, and takes the same query to find
     /// out.
-    pub(crate) async fn known(&self, name: &ClaimedName, key: Option<&KeyBlob>) -> Result<Option<Known>, StoreError> {
+    pub(crate) async fn known(&self, name: &ClaimedName, shown: Presented<'_>) -> Result<Option<Known>, StoreError> {
+        let key = if let Presented::Key(key) = shown { key.as_bytes() } else { &[] };
+        let digests = Digests::of(key);
         let is_name = name.as_unchecked_str().parse::<UserName>().is_ok();
         let rows = sqlx::query(KNOWN)
             .bind(if is_name { name.as_unchecked_str() } else { "" })
-            .bind(key.map_or(&[][..], KeyBlob::as_bytes))
+            .bind(key)
+            .bind(digests.sha1)
+            .bind(digests.sha256)
             .fetch_all(&self.pool)
             .await?;
         let Some(first) = rows.first() else { return Ok(None) };
+        let (account, user) = (account_of(first)?, user_of(first)?);
+        let (authority, is_revoked) = match shown {
+            Presented::Certificate(shown) => {
+                let authority = self.authority_for(user.id, account.id, &shown.authority.sha256).await?;
+                (authority, self.is_revoked(shown).await?)
+            }
+            _ => (None, first.try_get::<i64, _>("revocations")? > 0),
+        };
         Ok(Some(Known {
-            account: account_of(first)?,
-            user: user_of(first)?,
+            account,
+            user,
+            authority,
+            is_revoked,
             grants: rows.iter().filter_map(|row| grant_of(row).transpose()).collect::<Result<_, _>>()?,
             key: key_of(first)?,
             password: first.try_get("hash")?,
@@ -75,10 +109,11 @@ fn grant_of(row: &AnyRow) -> Result<Option<Grant>, StoreError> {
 }
 
 fn key_of(row: &AnyRow) -> Result<Option<KeyFacts>, StoreError> {
-    let Some(id) = row.try_get::<Option<i64>, _>("key_id")? else { return Ok(None) };
+    let Some(fingerprint) = row.try_get::<Option<String>, _>("fingerprint")? else { return Ok(None) };
     Ok(Some(KeyFacts {
-        id: KeyId(id),
-        fingerprint: row.try_get("fingerprint")?,
+        home: fingerprint.clone(),
+        fingerprint,
+        certified: None,
         label: row.try_get("label")?,
         scope: scope_of(row)?,
         terms: terms_of(row, "key_expires", "key_sources")?,

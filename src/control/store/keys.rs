@@ -59,7 +59,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE public_keys SET expires = $1, sources = $2, scope_paths = $3, scope_mode = $4, scope_services = $5, \
-             no_terminal = $6 WHERE id = $7",
+             no_terminal = $6, scope_command = $7, scope_open = $8, scope_listen = $9 WHERE id = $10",
         )
         .bind(terms.expires.map(|end| end.0))
         .bind(terms.from.to_string())
@@ -67,6 +67,9 @@ impl Store {
         .bind(scope.mode.map(Mode::as_str))
         .bind(scope.services.map(|services| services.to_string()))
         .bind(i64::from(scope.no_terminal))
+        .bind(scope.forced_command.as_ref().map(ToString::to_string))
+        .bind(scope.permit_open.as_ref().map(ToString::to_string))
+        .bind(scope.permit_listen.as_ref().map(ToString::to_string))
         .bind(id.0)
         .execute(&mut **change)
         .await?;
@@ -77,7 +80,7 @@ impl Store {
     pub(crate) async fn keys(&self, user: UserId) -> Result<Vec<StoredKey>, StoreError> {
         let rows = sqlx::query(
             "SELECT id, fingerprint, algorithm, label, expires, sources, scope_paths, scope_mode, scope_services, \
-             no_terminal FROM public_keys WHERE login = $1 ORDER BY id",
+             no_terminal, scope_command, scope_open, scope_listen FROM public_keys WHERE login = $1 ORDER BY id",
         )
         .bind(user.0)
         .fetch_all(&self.pool)

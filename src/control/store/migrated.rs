@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use sqlx::migrate::Migrator;
 
-use super::Store;
 use super::connect::{connect, migrations};
 use super::testing::{on_postgres, on_sqlite};
+use super::{Presented, Store};
 use crate::config::Database;
 use crate::domain::{
     ClaimedName, Grant, GrantId, KeyBlob, Mode, ProgramPolicy, Service, Services, Status, Terms, View,
@@ -60,7 +60,7 @@ async fn the_first_releases_means_the_same(path: &Database) {
     let store = Store::open(path).await.expect("brought up to date");
     let name = ClaimedName::new("bob").expect("a name");
     let key = KeyBlob::new(vec![1, 2]).expect("a key");
-    let known = store.known(&name, Some(&key)).await.expect("a query").expect("bob is there");
+    let known = store.known(&name, Presented::Key(&key)).await.expect("a query").expect("bob is there");
     assert_eq!((known.account.uid, known.account.gid), (5001, 5002));
     assert_eq!((known.user.status, known.user.services), (Status::Active, Services::NONE.with(Service::Sftp)));
     assert_eq!((known.user.view, known.user.view()), (None, View::Rooted));

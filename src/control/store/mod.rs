@@ -5,6 +5,7 @@
 mod accounts;
 mod audit;
 mod authenticators;
+mod authorities;
 mod changes;
 mod connect;
 mod facts;
@@ -13,6 +14,7 @@ mod keys;
 #[cfg(test)]
 mod migrated;
 mod programs;
+mod revocations;
 pub(super) mod tables;
 mod terms;
 #[cfg(test)]
@@ -27,8 +29,9 @@ use crate::config::Database;
 
 pub use audit::{AuditPage, AuditQuery};
 pub(super) use audit::{AuditRow, Stored};
+pub(super) use authorities::Domain;
 pub(super) use changes::{About, Bell, Changes};
-pub(super) use facts::Known;
+pub(super) use facts::{Known, Presented};
 pub(super) use grants::Rights;
 pub(super) use keys::StoredKey;
 

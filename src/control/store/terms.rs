@@ -56,5 +56,8 @@ pub(super) fn scope_of(row: &AnyRow) -> Result<Scope, StoreError> {
         mode: maybe(row, "scope_mode")?,
         services: maybe(row, "scope_services")?,
         no_terminal: row.try_get::<i64, _>("no_terminal")? != 0,
+        forced_command: maybe(row, "scope_command")?,
+        permit_open: maybe(row, "scope_open")?,
+        permit_listen: maybe(row, "scope_listen")?,
     })
 }

@@ -39,7 +39,7 @@ impl Store {
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
+            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
@@ -54,7 +54,7 @@ impl Store {
     /// All users, or those of one account, by name. Their grants are left out.
     pub(crate) async fn users(&self, account: Option<&AccountName>) -> Result<Vec<UserView>, StoreError> {
         let rows = sqlx::query(
-            "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, \
+            "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
@@ -202,6 +202,7 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
             permit_listen: parse("list of places", row.try_get("permit_listen")?)?,
         },
         logins: parse("list of ways in", row.try_get("logins")?)?,
+        principals: parse("list of principals", row.try_get("principals")?)?,
         has_authenticator: row.try_get::<i64, _>("authenticators")? > 0,
         programs: programs_of(row)?,
         last_login: last_login_of(row)?,
@@ -238,6 +239,7 @@ fn view(row: &AnyRow) -> Result<UserView, StoreError> {
         forwards: user.forwards,
         terms: user.terms,
         logins: user.logins,
+        principals: user.principals,
         totp: user.has_authenticator,
         programs: user.programs,
         name: user.name,

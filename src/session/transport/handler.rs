@@ -1,7 +1,7 @@
 //! The callbacks of the SSH library. Every one that wants an answer gets it: the library sends none by itself.
 
 use russh::keys::PublicKeyBase64;
-use russh::keys::ssh_key::{Algorithm, PublicKey};
+use russh::keys::ssh_key::{Algorithm, Certificate, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{ChannelId, ChannelOpenFailure, Pty, Sig};
 
@@ -60,6 +60,14 @@ impl server::Handler for Connection {
             return Ok(factors::rejected(self.client.left(user)));
         }
         let verdict = self.client.claim_key(user, &key.public_key.public_key_bytes()).await?;
+        Ok(factors::answer(verdict, self.client.left(user)))
+    }
+
+    /// The library has checked the times, that the key signed, and that somebody signed the certificate. Who that is, and all
+    /// else that it says, is looked at outside of this process.
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Error> {
+        let Ok(bytes) = certificate.to_bytes() else { return Ok(factors::rejected(self.client.left(user))) };
+        let verdict = self.client.claim_certificate(user, bytes).await?;
         Ok(factors::answer(verdict, self.client.left(user)))
     }
 

@@ -1,11 +1,13 @@
 //! Public keys with scopes, terms and the options of `authorized_keys`.
 
 use std::fs;
+use std::process::Command;
 
 use super::{REVOKED, in_seconds, is_let_in, key_after, key_with, number_of};
 use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, has_ended, sftp, ssh, wait_until};
 
 as_root_and_rootless!(
+    keys_of_every_kind_open_the_door,
     three_keys_of_one_user_reach_three_things,
     a_key_with_a_scope_has_a_home_and_a_cell_of_its_own,
     a_key_opens_only_its_services,
@@ -17,6 +19,8 @@ as_root_and_rootless!(
     narrowing_a_key_ends_its_sessions_and_nobody_elses,
     restrictions_in_front_of_a_key_hold,
     forced_sftp_is_all_that_such_a_key_gets,
+    a_forced_command_is_all_that_such_a_key_runs,
+    places_of_a_key_are_all_that_it_forwards_to,
 );
 
 fn three_keys_of_one_user_reach_three_things(identity: Identity) {
@@ -190,4 +194,63 @@ fn forced_sftp_is_all_that_such_a_key_gets(identity: Identity) {
     assert!(!finish(ssh(&reader).arg(dev.at()).arg("true"), "").status.success());
     finish(&mut sftp(&reader), "ls /\n").ok();
     assert!(!finish(&mut sftp(&reader), "mkdir made\n").status.success());
+}
+
+fn a_forced_command_is_all_that_such_a_key_runs(identity: Identity) {
+    let node = Node::start(identity);
+    node.account("acme");
+    let dev = node.user_with("dev", "acme", "sftp,exec,shell", &[("www/site1", "rw")]);
+    let run = |login: &Login, line: &str| finish(ssh(login).arg(dev.at()).arg(line), "");
+    let forced = key_after(&node, &dev, "forced", "command=\"echo only \\\"$SSH_ORIGINAL_COMMAND\\\"\"");
+    assert_eq!(run(&forced, "rm -rf x").ok(), "only rm -rf x\n");
+    assert!(!finish(&mut sftp(&forced), "ls\n").status.success(), "sftp is what is forced as well");
+    assert_eq!(run(&dev, "echo mine").ok(), "mine\n", "the user's other keys run what they like");
+    // Its number and another command: the session of before ends.
+    let by_option = key_with(&node, &dev, "option", &["--forced-command", "echo by option"]);
+    assert_eq!(run(&by_option, "id").ok(), "by option\n");
+    node.admin(&["key", "set", "dev", &number_of(&by_option)(&node), "--forced-command", "none"]);
+    assert_eq!(run(&by_option, "echo free").ok(), "free\n");
+    node.admin(&["user", "set", "dev", "--forced-command", "echo of the user"]);
+    assert!(!is_let_in(&forced), "two commands are one too many");
+    node.admin(&["user", "add", "files", "--account", "acme", "--service", "sftp"]);
+    let public = fs::read_to_string(dev.public_key()).expect("the public half");
+    let refused =
+        finish(&mut node.enclos(&["key", "add", "files", "--file", "-"]), &format!("command=\"date\" {public}"));
+    assert!(refused.stderr.contains("exec"), "{refused:?}");
+}
+
+fn places_of_a_key_are_all_that_it_forwards_to(identity: Identity) {
+    let node = Node::start(identity);
+    node.account("acme");
+    let dev = node.user_with("dev", "acme", "exec,forward-local,forward-remote", &[("www/site1", "rw")]);
+    let open = |login: &Login, place: &str| finish(ssh(login).args(["-W", place, &dev.at()]), "").stderr;
+    let listen = |login: &Login, port: &str| {
+        let place = format!("{port}:127.0.0.1:1");
+        finish(ssh(login).args(["-o", "ExitOnForwardFailure=yes", "-R", &place, &dev.at(), "true"]), "")
+    };
+    let some = key_after(&node, &dev, "some", "permitopen=\"localhost:1\",permitlisten=\"10022\"");
+    let is_refused_by_policy = |said: &str| said.contains("prohibited");
+    assert!(!is_refused_by_policy(&open(&some, "127.0.0.1:1")), "{}", open(&some, "127.0.0.1:1"));
+    assert!(is_refused_by_policy(&open(&some, "127.0.0.1:2")), "{}", open(&some, "127.0.0.1:2"));
+    assert!(!is_refused_by_policy(&open(&dev, "127.0.0.1:2")), "the user's other keys connect where they like");
+    listen(&some, "10022").ok();
+    assert!(!listen(&some, "10023").status.success());
+    listen(&dev, "10023").ok();
+    // A key gives nothing that its user has not.
+    node.admin(&["user", "set", "dev", "--permit-open", "localhost:2"]);
+    assert!(is_refused_by_policy(&open(&some, "127.0.0.1:1")) && is_refused_by_policy(&open(&some, "127.0.0.1:2")));
+}
+
+/// OpenSSH's client shows an RSA key only where the server has named an algorithm for it.
+fn keys_of_every_kind_open_the_door(identity: Identity) {
+    let (node, bob) = Node::with_bob(identity);
+    let kinds = [["rsa", "2048"], ["rsa", "3072"], ["ecdsa", "256"], ["ecdsa", "384"], ["ecdsa", "521"]];
+    for [kind, bits] in kinds {
+        let login = bob.with_key(&bob.key.with_file_name(format!("{kind}{bits}")));
+        let mut keygen = Command::new("ssh-keygen");
+        finish(keygen.args(["-q", "-N", "", "-t", kind, "-b", bits, "-f"]).arg(&login.key), "").ok();
+        let public = fs::read_to_string(login.public_key()).expect("the public half");
+        node.admin_with(&["key", "add", "bob", "--file", "-"], &public);
+        assert!(is_let_in(&login), "{kind} {bits}: {}", node.log());
+    }
 }

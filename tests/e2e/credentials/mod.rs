@@ -1,5 +1,6 @@
 //! What each credential is good for: for whom, for what, from where and until when.
 
+mod certificates;
 mod codes;
 mod keys;
 mod passwords;

@@ -15,7 +15,7 @@ use std::str::FromStr;
 use crate::control::hashes;
 use crate::domain::{
     AccountName, DirectoryMode, FileMode, ForcedCommand, HomePath, Logins, Mode, NamePatterns, Network, Permits,
-    RelPath, ScopePaths, Services, Shell, Sources, Terminals, Umask, Uploads, UserName, View,
+    Principals, RelPath, ScopePaths, Services, Shell, Sources, Terminals, Umask, Uploads, UserName, View,
 };
 
 pub(in crate::control) use merge::{Conflict, Merge, Merged};
@@ -184,6 +184,15 @@ fn plain(text: &str) -> Result<String, String> {
     only(is_plain, text, "it is too long, or has a control character in it")
 }
 
+fn revoked(text: &str) -> Result<String, String> {
+    only(matches!(text, "key" | "sha1" | "id" | "serials"), text, "it is neither key, sha1, id nor serials")
+}
+
+/// What an authority calls a certificate: anything.
+fn key_id(text: &str) -> Result<String, String> {
+    only(text.len() <= crate::domain::CertificateBlob::LONGEST, text, "it is too long")
+}
+
 fn base32(text: &str) -> Result<String, String> {
     let decoded = data_encoding::BASE32_NOPAD.decode(text.as_bytes());
     let is_good = decoded.is_ok_and(|secret| (10..=64).contains(&secret.len()));
@@ -252,6 +261,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             EXPIRES,
             SOURCES,
             column("logins", Kind::Text(reads::<Logins>), Unsaid::Text("")),
+            column("principals", Kind::Text(reads::<Principals>), Unsaid::Text("")),
             CREATED,
             history("last_login", TIME, Unsaid::Null),
             history("last_from", Kind::Text(reads::<std::net::IpAddr>), Unsaid::Null),
@@ -285,9 +295,25 @@ pub(in crate::control) const TABLES: &[Table] = &[
             column("scope_mode", Kind::Text(reads::<Mode>), Unsaid::Null),
             column("scope_services", Kind::Text(reads::<Services>), Unsaid::Null),
             column("no_terminal", FLAG, Unsaid::Number(0)),
+            column("scope_command", Kind::Text(reads::<ForcedCommand>), Unsaid::Null),
+            column("scope_open", Kind::Text(reads::<Permits>), Unsaid::Null),
+            column("scope_listen", Kind::Text(reads::<Permits>), Unsaid::Null),
             CREATED,
         ],
         key: &["login", "fingerprint"],
+        order: "id",
+    },
+    Table {
+        name: "revocations",
+        columns: &[
+            column("kind", Kind::Text(revoked), Unsaid::Refused),
+            column("authority", Kind::Text(plain), Unsaid::Text("")),
+            column("value", Kind::Text(key_id), Unsaid::Text("")),
+            column("from_serial", Kind::Number(i64::MIN, i64::MAX), Unsaid::Number(0)),
+            column("to_serial", Kind::Number(i64::MIN, i64::MAX), Unsaid::Number(0)),
+            CREATED,
+        ],
+        key: &["kind", "authority", "value", "from_serial", "to_serial"],
         order: "id",
     },
     Table {
@@ -322,6 +348,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("users.id", "the same"),
     ("grants.id", "the same"),
     ("public_keys.id", "the same"),
+    ("revocations.id", "the same"),
+    ("authorities", "whom a database trusts is said in it: enclos ca list, and enclos ca add there"),
     ("_sqlx_migrations", "the other database has its own"),
     ("audit", "what happened belongs to the database it happened in; enclos audit prints it"),
     ("change_count", "nodes of this database count by it"),
