@@ -11,6 +11,7 @@ mod channels;
 mod forwards;
 mod greeting;
 mod host_keys;
+mod last_output;
 mod login;
 mod monitor_link;
 mod programs;

@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::forwards::{Accepted, Answer, Answers, Made};
+use super::last_output::LastOutput;
 use super::monitor_link::MonitorLink;
 use crate::wire::{
     AsyncLink, Ended, Event, Forward, FromWorker, Link, LinkError, NotStarted, Place, Refusal, Start, Target, ToWorker,
@@ -437,10 +438,12 @@ async fn run(
     let Streams { input, output, errors } = streams;
     let waiting = program.input.clone();
     let feeding = tokio::spawn(async move { feed(&input, &waiting).await });
-    let out = drain(output, &program.window, sink, false);
+    let (end, has_ended) = watch::channel(false);
+    let last = if has_terminal { LastOutput::of_terminal(has_ended) } else { LastOutput::of_pipe() };
+    let out = drain(output, &program.window, sink, false, last);
     let err = async {
         if let Some(errors) = errors {
-            drain(errors, &program.window, sink, true).await;
+            drain(errors, &program.window, sink, true, LastOutput::of_pipe()).await;
         }
     };
     let both = async { tokio::join!(out, err) };
@@ -448,12 +451,8 @@ async fn run(
     let how = tokio::select! {
         _ = &mut both => ended.await.ok(),
         how = &mut ended => {
-            // With a terminal the program's end is the end; others may hold it open for ever. Pipes are read to their end.
-            if has_terminal {
-                drop(tokio::time::timeout(std::time::Duration::from_millis(50), &mut both).await);
-            } else {
-                (&mut both).await;
-            }
+            end.send_replace(true);
+            (&mut both).await;
             how.ok()
         }
     };
@@ -463,9 +462,9 @@ async fn run(
 
 /// Carries a program's output to the channel, until its end or the channel's. It owns the stream: a program that still
 /// writes when the client is gone is to find nobody there (SIGPIPE).
-async fn drain(from: AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, is_error: bool) {
+async fn drain(from: AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, is_error: bool, mut last: LastOutput) {
     loop {
-        let Ok(mut guard) = from.readable().await else { return };
+        let Some(mut guard) = last.more(&from).await else { return };
         let Some(room) = window.take(MOST_AT_ONCE).await else { return };
         let mut bytes = vec![0; room];
         let got = guard.try_io(|fd| crate::wire::read(fd.as_fd(), &mut bytes));
@@ -483,6 +482,7 @@ async fn drain(from: AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, i
             Ok(Ok(got)) => got,
         };
         bytes.truncate(got);
+        last.took(got);
         window.put_back(room - got);
         let counted = Counted { bytes, window: Arc::clone(window) };
         if !sink.send(Bytes::from_owner(counted), is_error).await {
