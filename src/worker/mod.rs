@@ -189,7 +189,7 @@ impl Worker {
             ToWorker::Resize { number, size } => self.resize(session, number, size),
             ToWorker::Signal { number, name } => self.signal(session, number, &name),
             ToWorker::Forward { number, what } => self.forward(session, number, &what),
-            ToWorker::HangUp { number } => self.signal(session, number, "HUP"),
+            ToWorker::HangUp { number } => self.hang_up(session, number),
         }
     }
 
@@ -231,6 +231,14 @@ impl Worker {
             && let Err(errno) = modes::resize(terminal, size)
         {
             tracing::debug!(%errno, "a terminal keeps its size");
+        }
+    }
+
+    /// The client has closed the channel. On a terminal that is the end of the line; without one a program goes on, as with
+    /// OpenSSH, and finds its streams closed: deploy tools look for what they gave up on, and end it themselves.
+    fn hang_up(&self, session: u64, number: u32) {
+        if let Some((_, Running { terminal: Some(_), .. })) = self.find(session, number) {
+            self.signal(session, number, "HUP");
         }
     }
 
