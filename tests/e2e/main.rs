@@ -22,6 +22,7 @@ mod login;
 mod nodes;
 mod programs;
 mod restart;
+mod tools;
 mod transfer;
 mod uploads;
 mod views;

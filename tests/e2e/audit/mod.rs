@@ -6,8 +6,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::clients::installed;
-use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, new_key, sftp, ssh, wait_until};
+use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, installed, new_key, sftp, ssh, wait_until};
 
 /// Longest from what happened to its line.
 const WRITTEN: Duration = Duration::from_secs(20);

@@ -1,8 +1,7 @@
 //! Each client that people have, driven for real; one file per client.
 //!
 //! After every step the trees on both sides are compared byte for byte and the owners on disk are looked at. What was
-//! seen is left as a row in `target/test-clients/rows`, also when a step fails; `tests/run` makes
-//! `tests/results/clients.md` of the rows.
+//! seen is left as a row, also when a step fails; `tests/run` makes `tests/results/clients.md` of the rows.
 
 mod curl;
 mod lftp;
@@ -20,30 +19,25 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Finished, Identity, Login, Node, checksum, finish, make_tree, owners, random_file};
+use crate::harness::{
+    Finished, Identity, Login, Node, Row, checksum, finish, installed, make_tree, owners, random_file, version_of,
+};
 
 /// Size of the one large file in a test's tree: many packets, and no whole number of them.
 const BIG: u64 = (12 << 20) + 4_321;
-
-/// What installed clients lie in, beside the build's own output.
-pub(crate) fn installed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-clients")
-}
 
 /// A server, someone who logs in, and a client that is put to use.
 struct Drive {
     node: Node,
     bob: Login,
-    client: &'static str,
-    version: String,
-    seen: Vec<String>,
+    row: Row,
 }
 
 impl Drive {
     /// A running server for this client; `version` is what the client says of itself.
     fn new(identity: Identity, client: &'static str, version: String) -> Drive {
         let (node, bob) = Node::with_bob(identity);
-        Drive { node, bob, client, version, seen: Vec::new() }
+        Drive { node, bob, row: Row::new("clients", identity, client, version) }
     }
 
     fn dir(&self) -> &Path {
@@ -91,22 +85,7 @@ impl Drive {
         let (uid, gid) = self.node.identity().account_owner();
         let foreign: Vec<_> = owners(&self.site()).into_iter().filter(|o| (o.uid, o.gid) != (uid, gid)).collect();
         assert!(foreign.is_empty(), "{step}: these do not belong to {uid}:{gid}: {foreign:?}");
-        self.seen.push(step.to_owned());
-    }
-}
-
-impl Drop for Drive {
-    /// Leaves the row, one line per column.
-    fn drop(&mut self) {
-        let who = match self.node.identity() {
-            Identity::Root => "root",
-            Identity::Ordinary(_) => "rootless",
-        };
-        let rows = installed().join("rows");
-        let verdict = if std::thread::panicking() { "FAILED after these" } else { "works" };
-        let row = format!("{}|{}|{}|{verdict}\n", self.client, self.version, self.seen.join("; "));
-        fs::create_dir_all(&rows).expect("a place for rows");
-        fs::write(rows.join(format!("{}.{who}", self.client)), row).expect("write a row");
+        self.row.saw(step);
     }
 }
 
@@ -114,15 +93,6 @@ impl Drop for Drive {
 fn mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("change the mode");
-}
-
-/// The first line that a program prints of its version.
-fn version_of(program: &mut Command) -> String {
-    let said = finish(program, "");
-    let text = said.stderr + &said.stdout;
-    let digit = |part: &&str| part.bytes().any(|b| b.is_ascii_digit());
-    let part = text.lines().flat_map(|l| l.split(['|', ',', '('])).find(digit).unwrap_or("?");
-    part.split(" compiled").next().unwrap_or(part).trim().to_owned()
 }
 
 /// What two trees are compared by.

@@ -3,8 +3,7 @@
 use std::process::Command;
 
 use super::{REVOKED, is_let_in};
-use crate::clients::installed;
-use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, has_ended, ssh, wait_until};
+use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, has_ended, installed, ssh, wait_until};
 
 as_root_and_rootless!(
     a_key_and_a_code_open_the_door_together,

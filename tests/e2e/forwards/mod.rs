@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use crate::harness::{Identity, Login, Node, Waiting, ssh, wait_until};
@@ -82,6 +82,11 @@ pub(super) struct Running {
 impl Running {
     pub(super) fn start(command: &mut std::process::Command) -> Running {
         Running { child: command.spawn().expect("start it; tests/run installs the clients") }
+    }
+
+    /// Its input and output, which were asked to be pipes.
+    pub(super) fn streams(&mut self) -> (ChildStdin, ChildStdout) {
+        (self.child.stdin.take().expect("piped"), self.child.stdout.take().expect("piped"))
     }
 
     /// `ssh -N` with forwards, once this port on our side answers.

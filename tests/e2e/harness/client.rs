@@ -153,6 +153,12 @@ pub(crate) fn ssh(login: &Login) -> Command {
     login.command("ssh")
 }
 
+/// The same as one word for programs that start it themselves.
+pub(crate) fn ssh_line(login: &Login) -> String {
+    let quoted = login.options().into_iter().map(|option| format!("'{option}'"));
+    std::iter::once("ssh".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
 /// `sftp` that takes its commands from standard input and stops at the first that fails.
 pub(crate) fn sftp(login: &Login) -> Command {
     let mut command = login.command("sftp");

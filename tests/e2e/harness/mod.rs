@@ -5,14 +5,18 @@ mod identity;
 mod node;
 mod process;
 mod raw;
+mod row;
+mod terminal;
 mod timing;
 mod tree;
 
-pub(crate) use client::{Login, new_key, rclone, scp, sftp, ssh, sshfs};
+pub(crate) use client::{Login, new_key, rclone, scp, sftp, ssh, ssh_line, sshfs};
 pub(crate) use identity::Identity;
 pub(crate) use node::{Node, free_port};
 pub(crate) use process::{Finished, Waiting, descendants, finish, has_ended, signal, status_uid, wait_until};
 pub(crate) use raw::{Attributes, Raw, Reply, open, status, string};
+pub(crate) use row::{Row, installed, version_of};
+pub(crate) use terminal::Terminal;
 pub(crate) use timing::time_to_refuse;
 pub(crate) use tree::{Numbers, checksum, make_tree, owners, random_file};
 

@@ -5,15 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use super::Site;
-use crate::harness::{Identity, Login, finish, make_tree, owners};
+use crate::harness::{Identity, finish, make_tree, owners, ssh_line};
 
 as_root_and_rootless!(rsync_both_ways, git_clones_and_pushes, scp_in_its_old_form);
-
-/// `ssh` with this login's options, as one word for programs that start it themselves.
-pub(super) fn ssh_line(login: &Login) -> String {
-    let quoted = login.options().into_iter().map(|option| format!("'{option}'"));
-    std::iter::once("ssh".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
-}
 
 /// Two trees with the same names and contents.
 #[track_caller]

@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::clients::{same, ssh_line};
+use super::clients::same;
 use super::{Site, run, told};
-use crate::harness::{Identity, Login, Waiting, finish, make_tree, owners, random_file, signal, ssh, wait_until};
+use crate::harness::{
+    Identity, Login, Waiting, finish, make_tree, owners, random_file, signal, ssh, ssh_line, wait_until,
+};
 
 as_root_and_rootless!(
     rsync_alone,
