@@ -15,6 +15,7 @@ use crate::session::Error;
 use crate::session::channels::refusal;
 use crate::session::forwards::{self, Accepted, Forward, Forwards};
 use crate::session::login::Access;
+use crate::session::monitor_link::MonitorLink;
 use crate::session::programs::Worker;
 use crate::wire::{Event, Place, Reason, Refusal, Target};
 
@@ -110,7 +111,8 @@ impl Connection {
             Ok((worker, room, target)) => {
                 let (_, channel) = channel.split();
                 let forward = self.forwards.open(number(channel.id()));
-                tokio::spawn(finish_connecting(worker, target, forward, room, Outlet { channel }, reply));
+                let connecting = Connecting { worker, forward, room, outlet: Outlet { channel }, reply };
+                tokio::spawn(connecting.finish(target, self.client.auditor()));
             }
             Err(refusal) => reply.reject(failure(refusal)).await,
         }
@@ -127,8 +129,7 @@ impl Connection {
             (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
         };
         if let Err(refusal) = &permitted {
-            let why = refusal.sentence.clone();
-            self.client.report(Event::Refused { what: CONNECTING.to_owned(), why }).await;
+            self.client.report(refused(CONNECTING, refusal)).await;
         }
         let target = permitted?;
         let room = self.forwards.room().ok_or_else(|| Refusal::shortage("this connection has too many forwards"))?;
@@ -148,8 +149,7 @@ impl Connection {
         match self.begin_listening(place, session.handle()).await {
             Ok(port) => Ok(Some(port)),
             Err(refusal) => {
-                let why = refusal.sentence.clone();
-                self.client.report(Event::Refused { what: LISTENING.to_owned(), why }).await;
+                self.client.report(refused(LISTENING, &refusal)).await;
                 session.debug(true, &refusal.sentence, "")?;
                 Ok(None)
             }
@@ -189,22 +189,35 @@ impl Connection {
     }
 }
 
-async fn finish_connecting(
+/// What is refused, for the log.
+fn refused(what: &str, refusal: &Refusal) -> Event {
+    Event::Refused { what: what.to_owned(), why: refusal.sentence.clone() }
+}
+
+/// A connection that is on its way.
+struct Connecting {
     worker: Worker,
-    target: Target,
     forward: Forward,
     room: OwnedSemaphorePermit,
     outlet: Outlet,
     reply: ChannelOpenHandle,
-) {
-    match worker.connect(target).await {
-        Ok(socket) => {
-            reply.accept().await;
-            forwards::relay(socket, forward, room, outlet).await;
-        }
-        Err(refusal) => {
-            forward.give_up();
-            reply.reject(failure(refusal)).await;
+}
+
+impl Connecting {
+    /// Policy has a last word in the cell, which knows what a name leads to; what was only tried is not on record.
+    async fn finish(self, target: Target, auditor: MonitorLink) {
+        match self.worker.connect(target).await {
+            Ok(socket) => {
+                self.reply.accept().await;
+                forwards::relay(socket, self.forward, self.room, self.outlet).await;
+            }
+            Err(refusal) => {
+                self.forward.give_up();
+                if refusal.reason == Reason::Prohibited {
+                    auditor.report(refused(CONNECTING, &refusal)).await;
+                }
+                self.reply.reject(failure(refusal)).await;
+            }
         }
     }
 }

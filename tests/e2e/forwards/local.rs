@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use super::{Running, Site, exchange, host_service};
-use crate::harness::{Identity, finish, free_port, ssh};
+use super::{PATIENCE, Running, Site, exchange, host_service};
+use crate::harness::{Identity, Waiting, finish, free_port, ssh, wait_until};
 
 as_root_and_rootless!(
     a_port_of_the_cell_is_reached,
@@ -78,6 +78,12 @@ fn what_is_not_permitted_is_refused_with_a_sentence(identity: Identity) {
     assert!(said.contains("connect failed: the host's name cannot be resolved"), "{said}");
     site.node.admin(&["user", "set", "some", "--permit-open", "none"]);
     assert!(refusal(&some, "localhost:8080").contains("which may connect to: none"));
+    for why in ["somewhere is not open", "only localhost can be reached", "may connect to: db.example:3306", "to: none"]
+    {
+        let is_there = |line: &str| line.contains("refused") && line.contains(why);
+        let logged = wait_until(PATIENCE, || site.node.log().lines().any(is_there));
+        assert_eq!(logged, Waiting::Came, "{why:?} is not in the log");
+    }
 }
 
 fn a_proxy_reaches_what_is_permitted(identity: Identity) {
