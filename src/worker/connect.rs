@@ -53,7 +53,10 @@ fn connect(target: &Target, network: Network) -> Result<OwnedFd, Refusal> {
     match target {
         Target::Port { host, port } => to_port(host, *port, network),
         Target::Socket { path } => to_socket(path).map_err(|errno| {
-            Refusal::failed(format!("nothing can be reached through this socket in the files of this login: {errno}"))
+            Refusal::failed(format!(
+                "nothing can be reached through this socket in the files of this login: {}",
+                super::reason(errno)
+            ))
         }),
     }
 }
@@ -77,7 +80,11 @@ fn to_port(host: &str, port: u16, network: Network) -> Result<OwnedFd, Refusal> 
             Err(error) => last = Some(error),
         }
     }
-    let said = last.map_or_else(|| "it has no address".to_owned(), |error| error.to_string());
+    // One without a number is the time that is over.
+    let said = |error: std::io::Error| {
+        Errno::from_io_error(&error).map_or_else(|| error.to_string(), |e| super::reason(e).to_owned())
+    };
+    let said = last.map_or_else(|| "it has no address".to_owned(), said);
     Err(Refusal::failed(format!("the host or port cannot be reached: {said}")))
 }
 

@@ -91,7 +91,7 @@ impl Worker {
         if own >= MOST_LISTENERS || self.forwards.listeners.contains_key(&(session, number)) {
             return Err(Refusal::shortage("this connection listens on too many places"));
         }
-        let failed = |errno| Refusal::failed(format!("it cannot be listened there: {errno}"));
+        let failed = |errno| Refusal::failed(format!("it cannot be listened there: {}", super::reason(errno)));
         let listener = Listener::on(place, &addresses).map_err(failed)?;
         let port = listener.port();
         self.forwards.listeners.insert((session, number), listener);

@@ -90,6 +90,11 @@ pub fn serve(monitor: Link, user: User) -> ExitCode {
     }
 }
 
+/// What an error means, for whoever reads a sentence: its number says nothing to them.
+fn reason(errno: Errno) -> &'static str {
+    nix::errno::Errno::from_raw(errno.raw_os_error()).desc()
+}
+
 fn errno(errno: nix::Error) -> Errno {
     Errno::from_raw_os_error(errno as i32)
 }

@@ -38,7 +38,10 @@ struct Streams {
 /// Starts a program, which finds the client's agent at a socket. The error is for the client.
 pub(super) fn start(user: &User, start: &Start, agent: Option<&str>) -> Result<Started, NotStarted> {
     let failed = |what: &'static str| {
-        move |errno: Errno| NotStarted { sentence: format!("{what}: {errno}; try again later"), status: 255 }
+        move |errno: Errno| NotStarted {
+            sentence: format!("{what}: {}; try again later", super::reason(errno)),
+            status: 255,
+        }
     };
     let startable = permission::look_at(user, start)?;
     let streams = match &start.terminal {
@@ -136,7 +139,7 @@ fn greet(user: &User, streams: &Streams, greeting: &str) {
 }
 
 fn complain(streams: &Streams, program: &str, errno: Errno) {
-    let said = format!("{program} cannot be run here ({errno}); ask the server's operator\r\n");
+    let said = format!("{program} cannot be run here ({}); ask the server's operator\r\n", super::reason(errno));
     // There is nobody else to tell if this fails too.
     rustix::io::write(&streams.own[2], said.as_bytes()).unwrap_or_default();
 }
