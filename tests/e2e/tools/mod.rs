@@ -7,6 +7,7 @@ mod ansible;
 mod builds;
 mod deploys;
 mod editors;
+mod openssh;
 mod terminals;
 mod transfers;
 
