@@ -58,4 +58,5 @@ pub fn take_link() -> Result<std::os::fd::OwnedFd, rustix::io::Errno> {
 /// Gives memory that a burst has left behind back to the system.
 pub fn give_back_memory() {
     crate::sys::trim_heap();
+    crate::sys::trim_stack();
 }

@@ -25,7 +25,7 @@ const MOST_LATER: usize = 128 * 1024;
 /// together: its buffer for what is to be written is as large for ever as it had to be once. Most connections never read
 /// more, and weigh little afterwards; for the others large buffers are worth their memory.
 const LITTLE: u64 = 16 * 1024 * 1024;
-const PIECE: usize = 12 * 1024;
+const PIECE: usize = 8 * 1024;
 
 /// An engine, and what has left it.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ pub use descriptors::{close_from, close_from_on_exec, place_at, take_descriptor}
 pub use exit::exit_now;
 pub use fchmodat2::set_mode;
 pub use fork_child::fork_child;
-pub use heap::{prepare_heap, trim_heap};
+pub use heap::{prepare_heap, trim_heap, trim_stack};
 pub use landlock_abi::landlock_abi;
 pub use mount_attr::{MountAttr, set_mount_attr};
 pub use namespaces::unshare;

@@ -4,11 +4,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::harness::{
-    Identity, Login, Node, Raw, Reply, checksum, finish, make_tree, open, owners, random_file, rclone, scp, sftp,
-    sshfs, status_uid,
+    Identity, Login, Node, Raw, Reply, Waiting, checksum, finish, make_tree, open, owners, random_file, rclone,
+    resident, scp, sftp, sshfs, status_uid, wait_until,
 };
+
+/// How long may be waited for what only looking can tell.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const SHA256_OF_512_MIB_OF_ZEROS: [u8; 32] = [
     0x9a, 0xcc, 0xa8, 0xe8, 0xc2, 0x22, 0x01, 0x15, 0x53, 0x89, 0xf6, 0x5a, 0xbb, 0xf6, 0xbc, 0x97, 0x23, 0xed, 0xc7,
@@ -26,6 +30,7 @@ as_root_and_rootless!(
     a_large_file_is_copied_on_the_server,
     a_checksum_that_takes_long_holds_up_nobody,
     names_that_are_no_text_survive,
+    a_client_that_rests_has_its_memory_taken_and_is_served_on,
 );
 
 mod heavy {
@@ -290,4 +295,18 @@ fn names_that_are_no_text_survive(identity: Identity) {
     assert_eq!(seen, wanted);
     let on_disk = fs::read_dir(site(&node)).expect("a directory").count();
     assert_eq!(on_disk, names.len());
+}
+
+fn a_client_that_rests_has_its_memory_taken_and_is_served_on(identity: Identity) {
+    let (node, bob) = Node::with_bob(identity);
+    let mut raw = Raw::connect(&bob);
+    for _ in 0..2 {
+        assert!(raw.put(b"/large", &[7; 200 << 10], open::WRITE | open::CREATE).is_success());
+        assert_eq!(raw.contents(b"/large").expect("what was written").len(), 200 << 10);
+        let session = node.session_of("bob").pid;
+        let full = resident(session);
+        let is_smaller = || resident(session) < full;
+        assert_eq!(wait_until(PATIENCE, is_smaller), Waiting::Came, "{full} KiB stay");
+    }
+    assert!(raw.stat(b"/large").is_success());
 }

@@ -91,6 +91,13 @@ pub(crate) fn wait_until(longest: Duration, mut holds: impl FnMut() -> bool) -> 
     }
 }
 
+/// Resident memory of a process, in KiB.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("its memory");
+    line.split_whitespace().next().and_then(|n| n.parse().ok()).expect("a number")
+}
+
 /// The uid that the kernel holds a process to have, from `/proc/PID/status`.
 pub(crate) fn status_uid(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
