@@ -20,8 +20,8 @@ use crate::wire::{Forwarded, Origin, Refusal};
 
 /// Forwards of one connection at the same time, those that are being made among them. A browser keeps some 30 to a proxy.
 const MOST: usize = 128;
-/// Input of all open forwards that may wait for those who do not read. Beyond it the windows are kept almost shut, as for
-/// programs.
+/// Input of all open forwards that may wait for those who do not read. Beyond it their windows are kept almost shut, as
+/// those of programs are.
 const MUCH_INPUT: usize = 16 * 1024 * 1024;
 /// Beyond it the channel that brings more is closed: the windows that are open then add up to more.
 const TOO_MUCH_INPUT: usize = 64 * 1024 * 1024;

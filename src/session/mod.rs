@@ -18,6 +18,7 @@ mod programs;
 mod sftp_channel;
 mod surroundings;
 mod transport;
+mod windows;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

@@ -25,8 +25,7 @@ use crate::wire::{
 
 /// Most bytes of one read from a program.
 const MOST_AT_ONCE: usize = 32 * 1024;
-/// Input that may wait for a program that does not read. Beyond it all windows of the connection are kept almost shut:
-/// the library has one size for all of them.
+/// Input that may wait for a program that does not read. Beyond it its window is kept almost shut; see [`super::windows`].
 const MUCH_INPUT: usize = 4 * 1024 * 1024;
 /// What no client can have sent that keeps to its windows, but for one that sends two bytes at a time for hours.
 const TOO_MUCH_INPUT: usize = 64 * 1024 * 1024;

@@ -26,6 +26,7 @@ use prompt::Prompt;
 use super::host_keys::HostKeys;
 use super::login::Client;
 use super::surroundings::Customs;
+use super::windows::WINDOW;
 use super::{Error, FAREWELL};
 use crate::config::SessionSettings;
 
@@ -39,8 +40,6 @@ const IDENT: &str = "SSH-2.0-Enclos";
 const REKEY_BYTES: usize = 1 << 30;
 /// Time after which keys are exchanged anew.
 const REKEY_TIME: Duration = Duration::from_secs(3600);
-/// What a client may send before we have read it.
-const WINDOW: u32 = 2 * 1024 * 1024;
 /// Every failed attempt takes at least this long, whatever was wrong with it.
 const REJECTION: Duration = Duration::from_millis(100);
 /// Extended data of type 1 is standard error (RFC 4254, section 5.2).

@@ -21,8 +21,12 @@ use crate::session::login::{Access, Client};
 use crate::session::programs::{self, Program, Sink};
 use crate::session::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
 use crate::session::surroundings::Surroundings;
+use crate::session::windows::{Pile, Windows};
 use crate::sftp::LinkOrder;
 use crate::wire::{self, Ended, Event, Start};
+
+/// Input of one program, or of all forwards, beyond which no window is opened any more.
+const MOST_PILED: usize = 32 * 1024 * 1024;
 
 /// Our side of the library's callbacks.
 pub(super) struct Connection {
@@ -35,6 +39,8 @@ pub(super) struct Connection {
     finished: Vec<ChannelId>,
     /// Channels that tasks serve, and may close.
     own_end: Vec<ChannelId>,
+    /// How far the windows of the channels are opened.
+    pub(super) windows: Windows,
     /// What was asked for a program that is not asked for yet.
     pub(super) wishes: BTreeMap<u32, Wishes>,
 }
@@ -87,6 +93,7 @@ impl Connection {
             listening: Listening::new(),
             finished: Vec::new(),
             own_end: Vec::new(),
+            windows: Windows::default(),
             wishes: BTreeMap::new(),
         }
     }
@@ -241,6 +248,17 @@ impl Connection {
                 self.finish(id, session, Some(&broken.to_string()), 1)
             }
         }
+    }
+
+    /// How much input waits for programs and forwards that do not read, and whether for this channel.
+    pub(super) fn pile(&self, channel: u32) -> Pile {
+        if !self.channels.is_any_full() && !self.forwards.is_full() {
+            return Pile::Small;
+        }
+        if self.channels.most_input().max(self.forwards.input()) > MOST_PILED {
+            return Pile::Full;
+        }
+        Pile::Large { is_cause: self.channels.is_full(channel) || self.forwards.is_full_at(channel) }
     }
 
     pub(super) async fn report_totals(&mut self, id: ChannelId) {

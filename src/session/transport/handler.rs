@@ -6,9 +6,9 @@ use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response
 use russh::{ChannelId, ChannelOpenFailure, Pty, Sig};
 
 use super::connection::{ChannelOutlet, Connection, number};
+use super::factors;
 use super::forwards::{self, Called};
 use super::wishes::{signal_name, size, terminal};
-use super::{WINDOW, factors};
 use crate::session::Error;
 use crate::session::asked::Asked;
 use crate::session::channels::Channel;
@@ -17,12 +17,6 @@ use crate::wire::{Event, Place, Target, ToWorker};
 
 /// Smallest RSA key whose signature is looked at.
 const SMALLEST_RSA: usize = 2048;
-/// The smallest window that the library still opens again.
-const ALMOST_SHUT: u32 = 2;
-/// A window for those who wait for nobody, while others do.
-const SMALL_WINDOW: u32 = 64 * 1024;
-/// Input of one program, or of all forwards, beyond which no window is opened further than that.
-const MOST_PILED: usize = 32 * 1024 * 1024;
 
 /// SHA-1 signatures, and RSA keys that can be factored, are refused before anybody is asked.
 fn is_sound(key: &PublicKey, algorithm: &Algorithm) -> bool {
@@ -293,18 +287,11 @@ impl server::Handler for Connection {
         self.after_serving(id, served, session).await
     }
 
-    /// The library opens a window again when its data has come, not when it was read, and has one size for the windows of
-    /// all channels, which this sets for the data that comes next. So while the input of one channel piles up, it is two
-    /// bytes after data of that channel, which as good as stands still; after data of another it is small, and what comes
-    /// next is mostly of that one. When the wrong one catches it, that costs memory; near the end of it nobody gets more
-    /// than two bytes.
-    fn adjust_window(&mut self, id: ChannelId, _current: u32) -> u32 {
-        if !self.channels.is_any_full() && !self.forwards.is_full() {
-            return WINDOW;
-        }
-        let is_cause = self.channels.is_full(number(id)) || self.forwards.is_full_at(number(id));
-        let piled = self.channels.most_input().max(self.forwards.input());
-        if is_cause || piled > MOST_PILED { ALMOST_SHUT } else { SMALL_WINDOW }
+    /// The library has opened the window of a channel, and wants to know how far it opens the next; see
+    /// [`crate::session::windows`].
+    fn adjust_window(&mut self, id: ChannelId, size: u32) -> u32 {
+        let pile = self.pile(number(id));
+        self.windows.next(number(id), size, pile)
     }
 
     async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {
