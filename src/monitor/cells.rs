@@ -298,6 +298,9 @@ impl Node<'_> {
             (FromCell::Built, Some(namespace), Stage::Newborn) => self.attach_in_cell(number, &namespace),
             (FromCell::Ready, None, Stage::Beginning) => {
                 cell.stage = Stage::Ready;
+                let took_us =
+                    PATIENCE.saturating_sub(cell.deadline.saturating_duration_since(Instant::now())).as_micros();
+                tracing::debug!(account = %cell.plan.account, user = %cell.plan.user, took_us, "a cell is ready");
                 // The user's programs can make the worker say what they like, and send any descriptor. Nothing that it
                 // could say is of use, so nothing is heard; its end is seen by its process.
                 if cell.link.deafen().is_err() {

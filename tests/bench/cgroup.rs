@@ -62,10 +62,21 @@ impl Group {
         }
     }
 
-    /// Process ids in the group.
+    /// Process ids in the group, and in those that the server has made beneath it.
     pub(crate) fn processes(&self) -> Result<Vec<u32>> {
-        let text = fs::read_to_string(self.cpu.join("cgroup.procs")).context("list a control group")?;
-        text.lines().map(|l| l.parse().context("a process id")).collect()
+        let mut processes = Vec::new();
+        let mut dirs = vec![self.cpu.clone()];
+        while let Some(dir) = dirs.pop() {
+            // One beneath may go while we look.
+            let Ok(text) = fs::read_to_string(dir.join("cgroup.procs")) else { continue };
+            for line in text.lines() {
+                processes.push(line.parse().context("a process id")?);
+            }
+            let beneath = fs::read_dir(&dir).into_iter().flatten().flatten();
+            dirs.extend(beneath.map(|entry| entry.path()).filter(|path| path.is_dir()));
+        }
+        processes.sort_unstable();
+        Ok(processes)
     }
 
     /// Proportional share of all processes' memory, in bytes.

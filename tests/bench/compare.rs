@@ -1,21 +1,29 @@
-//! Enclos beside OpenSSH: throughput, small files, listings, storms of requests, logins, memory.
-//! `cargo bench --bench compare -- [--quick]`; `tests/bench/newest-openssh` first fetches the newest OpenSSH to measure.
+//! Enclos beside OpenSSH: throughput, small files, listings, storms of requests, logins, programs, cells, memory.
+//! `cargo bench --bench compare -- [--quick] [--only PART[,PART]]`; `tests/bench/newest-openssh` first fetches the newest
+//! OpenSSH to measure.
 //!
 //! Both servers run on this machine at the same time, each in a control group of its own by which their processor time
 //! and kernel memory are counted, children included. Runs are interleaved; what is printed are medians with the
 //! smallest and largest value. The same client, the same cipher and key exchange for both; files lie in memory.
 //! Needs root, on a machine that does nothing else.
 
+mod cells;
 mod cgroup;
+mod client;
+mod fast;
+mod goals;
 mod logins;
+mod programs;
 mod report;
 mod server;
 mod storms;
 mod transfers;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
 
 use report::Report;
 use server::{Place, Server};
@@ -30,6 +38,9 @@ pub(crate) struct Extent {
     idle: usize,
     listed: usize,
     requests: usize,
+    programs: usize,
+    keys: usize,
+    cells: usize,
 }
 
 const FULL: Extent = Extent {
@@ -40,34 +51,124 @@ const FULL: Extent = Extent {
     idle: 300,
     listed: 100_000,
     requests: 16_000,
+    programs: 100,
+    keys: 500,
+    cells: 200,
 };
-const QUICK: Extent =
-    Extent { rounds: 1, file_size: 1 << 28, small_files: 1_000, logins: 50, idle: 50, listed: 20_000, requests: 3_200 };
+const QUICK: Extent = Extent {
+    rounds: 1,
+    file_size: 1 << 28,
+    small_files: 1_000,
+    logins: 50,
+    idle: 50,
+    listed: 20_000,
+    requests: 3_200,
+    programs: 50,
+    keys: 200,
+    cells: 50,
+};
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Part {
+    #[default]
+    Transfers,
+    Requests,
+    Logins,
+    Programs,
+    Cells,
+}
+
+impl Part {
+    pub(crate) const ALL: [Part; 5] = [Part::Transfers, Part::Requests, Part::Logins, Part::Programs, Part::Cells];
+
+    /// What it is called on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Part::Transfers => "transfers",
+            Part::Requests => "requests",
+            Part::Logins => "logins",
+            Part::Programs => "programs",
+            Part::Cells => "cells",
+        }
+    }
+
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Part::Transfers => "Transfers",
+            Part::Requests => "Listings and requests",
+            Part::Logins => "Logins",
+            Part::Programs => "Programs",
+            Part::Cells => "Shell cells",
+        }
+    }
+
+    /// Whose figures stand beside ours.
+    pub(crate) fn sides(self) -> [&'static str; 2] {
+        match self {
+            Part::Cells => ["bubblewrap", "Enclos"],
+            _ => ["OpenSSH", "Enclos"],
+        }
+    }
+
+    /// What a reader has to know.
+    pub(crate) fn about(self) -> &'static str {
+        match self {
+            Part::Transfers => transfers::ABOUT,
+            Part::Requests => storms::ABOUT,
+            Part::Logins => logins::ABOUT,
+            Part::Programs => programs::ABOUT,
+            Part::Cells => cells::ABOUT,
+        }
+    }
+}
 
 fn main() -> Result<()> {
-    let extent = extent()?;
+    let (extent, parts) = asked()?;
     ensure!(rustix::process::geteuid().is_root(), "the benchmark needs root: it makes control groups and starts sshd");
     let place = Place::new()?;
     let servers = [Server::openssh(&place)?, Server::enclos(&place)?];
     let mut report = Report::new(&servers, extent)?;
-    transfers::measure(&place, &servers, extent, &mut report)?;
-    storms::measure(&servers, extent, &mut report)?;
-    logins::measure(&servers, extent, &mut report)?;
-    println!("{}", report.table());
+    for part in parts {
+        report.begin(part);
+        match part {
+            Part::Transfers => transfers::measure(&place, &servers, extent, &mut report)?,
+            Part::Requests => storms::measure(&servers, extent, &mut report)?,
+            Part::Logins => logins::measure(&servers, extent, &mut report)?,
+            Part::Programs => programs::measure(&servers, extent, &mut report)?,
+            Part::Cells => cells::measure(&place, extent, &mut report)?,
+        }
+    }
+    println!("{}", report.tables());
     report.save(extent.rounds == FULL.rounds)
 }
 
 /// What was asked for; cargo itself adds `--bench`.
-fn extent() -> Result<Extent> {
-    let mut extent = FULL;
-    for argument in std::env::args().skip(1) {
+fn asked() -> Result<(Extent, BTreeSet<Part>)> {
+    let (mut extent, mut parts) = (FULL, BTreeSet::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => extent = QUICK,
+            "--only" => {
+                for name in arguments.next().context("--only what?")?.split(',') {
+                    parts.insert(part(name)?);
+                }
+            }
             "--bench" => {}
-            other => bail!("{other:?} is not known; the only option is --quick"),
+            other => bail!("{other:?} is not known; the options are --quick and --only PART[,PART]"),
         }
     }
-    Ok(extent)
+    if parts.is_empty() {
+        parts.extend(Part::ALL);
+    }
+    Ok((extent, parts))
+}
+
+fn part(name: &str) -> Result<Part> {
+    let known = || Part::ALL.map(Part::name).join(", ");
+    Part::ALL.into_iter().find(|part| part.name() == name).with_context(|| format!("{name:?} is none of {}", known()))
 }
 
 /// One measurement of one server: time that passed, and processor time that the server took.

@@ -1,24 +1,32 @@
-//! What was measured: kept by row and server, shown as a table, written as JSON.
+//! What was measured: kept by part, row and side, shown as tables, written as JSON. Parts that were not measured this time
+//! are kept from the last full run.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result, ensure};
+use serde::{Deserialize, Serialize};
 
-use crate::Extent;
+use crate::goals;
 use crate::server::Server;
 use crate::transfers::KEX;
+use crate::{Extent, Part};
 
 /// What a number counts, and whether more of it is better.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Unit {
+    #[serde(rename = "MiB/s")]
     MibPerSecond,
+    #[serde(rename = "1/s")]
     PerSecond,
+    #[serde(rename = "s/GiB")]
     SecondsPerGib,
+    #[serde(rename = "ms each")]
     MillisecondsEach,
+    #[serde(rename = "ms")]
     Milliseconds,
+    #[serde(rename = "KiB")]
     Kib,
 }
 
@@ -39,145 +47,200 @@ impl Unit {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Row {
+    part: Part,
     name: String,
     unit: Unit,
-    values: BTreeMap<&'static str, Vec<f64>>,
+    /// By whose they are.
+    values: BTreeMap<String, Values>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Values {
+    median: f64,
+    smallest: f64,
+    largest: f64,
+    /// In the order in which they were measured.
+    all: Vec<f64>,
+}
+
+impl Values {
+    fn add(&mut self, value: f64) {
+        self.all.push(value);
+        let mut sorted = self.all.clone();
+        sorted.sort_by(f64::total_cmp);
+        let at = |n: usize| sorted.get(n).copied().unwrap_or_default();
+        self.median = (at((sorted.len() - 1) / 2) + at(sorted.len() / 2)) / 2.0;
+        (self.smallest, self.largest) = (at(0), at(sorted.len() - 1));
+    }
+
+    fn shown(&self) -> String {
+        format!("{} ({} to {})", short(self.median), short(self.smallest), short(self.largest))
+    }
 }
 
 /// All rows, in the order in which they were first measured.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    servers: Vec<(&'static str, String)>,
-    extent: Extent,
     machine: String,
-    client: String,
+    method: String,
+    versions: BTreeMap<String, String>,
     rows: Vec<Row>,
-}
-
-/// Middle, smallest and largest.
-fn spread(values: &[f64]) -> Option<(f64, f64, f64)> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = (sorted.len().checked_sub(1)?) / 2;
-    let upper = sorted.len() / 2;
-    let median = (sorted.get(middle)? + sorted.get(upper)?) / 2.0;
-    Some((median, *sorted.first()?, *sorted.last()?))
+    #[serde(skip)]
+    part: Part,
 }
 
 impl Report {
     pub(crate) fn new(servers: &[Server], extent: Extent) -> Result<Report> {
-        let uname = rustix::system::uname();
-        let cpu = fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
-        let model =
-            cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("", |l| l.trim_matches([' ', '\t', ':']));
-        let machine = format!(
-            "Linux {} {}, {} processors ({model})",
-            uname.release().to_string_lossy(),
-            uname.machine().to_string_lossy(),
-            std::thread::available_parallelism()?
-        );
         let client = servers.first().map(|s| s.version().to_owned()).unwrap_or_default();
-        let servers = servers.iter().map(|s| (s.name(), s.version().to_owned())).collect();
-        Ok(Report { servers, extent, machine, client, rows: Vec::new() })
+        let versions = servers.iter().map(|s| (s.name().to_owned(), s.version().to_owned())).collect();
+        Ok(Report {
+            machine: machine()?,
+            method: method(extent, &client),
+            versions,
+            rows: Vec::new(),
+            part: Part::Transfers,
+        })
+    }
+
+    /// What follows belongs to this part.
+    pub(crate) fn begin(&mut self, part: Part) {
+        self.part = part;
     }
 
     /// Adds one measurement.
     pub(crate) fn note(&mut self, name: &str, unit: Unit, server: &Server, value: f64) {
-        let at = self.rows.iter().position(|r| r.name == name);
-        if let Some(row) = at.and_then(|at| self.rows.get_mut(at)) {
-            row.values.entry(server.name()).or_default().push(value);
-        } else {
-            let values = BTreeMap::from([(server.name(), vec![value])]);
-            self.rows.push(Row { name: name.to_owned(), unit, values });
+        self.note_of(name, unit, server.name(), value);
+    }
+
+    /// The same of something that is no server.
+    pub(crate) fn note_of(&mut self, name: &str, unit: Unit, whose: &str, value: f64) {
+        let part = self.part;
+        if !self.rows.iter().any(|row| row.part == part && row.name == name) {
+            self.rows.push(Row { part, name: name.to_owned(), unit, values: BTreeMap::new() });
+        }
+        let row = self.rows.iter_mut().find(|row| row.part == part && row.name == name);
+        if let Some(row) = row {
+            row.values.entry(whose.to_owned()).or_default().add(value);
         }
     }
 
-    fn method(&self) -> String {
-        let e = self.extent;
-        format!(
-            "{} rounds, interleaved; median (smallest to largest). Files in memory. Transfers by the sftp of {}: one file of \
-             {} MiB, {} files of 4 KiB; listings, requests (16 in flight) and logins by russh ({} a round); {} idle logins. Key exchange {KEX} unless said otherwise. \
-             Server CPU and kernel memory by control group, children included.",
-            e.rounds,
-            self.client,
-            e.file_size >> 20,
-            e.small_files,
-            e.logins,
-            e.idle
-        )
+    /// Takes note of another program that is measured.
+    pub(crate) fn version(&mut self, name: &str, version: String) {
+        self.versions.insert(name.to_owned(), version);
     }
 
-    /// For people.
-    pub(crate) fn table(&self) -> String {
-        let mut out = format!("\n{}\n{}\n\n", self.machine, self.method());
-        for (name, version) in &self.servers {
-            out.push_str(&format!("{name}: {version}\n"));
+    /// For people: a table for each part.
+    pub(crate) fn tables(&self) -> String {
+        let mut out = format!("\n{}\n\n{}\n\n", self.machine, self.method);
+        for (name, version) in &self.versions {
+            out.push_str(&format!("- {name}: {version}\n"));
         }
-        let [first, second] = self.columns();
-        out.push_str(&format!("\n| | | {first} | {second} | ratio |\n|---|---|---|---|---|\n"));
-        for row in &self.rows {
-            let cell = |name| row.values.get(name).and_then(|v| spread(v));
-            let (one, other) = (cell(first), cell(second));
-            let ratio = match (one, other) {
-                (Some((one, ..)), Some((other, ..))) if one > 0.0 && other > 0.0 => {
-                    let better = if row.unit.more_is_better() { other / one } else { one / other };
-                    format!("{better:.2} x better")
-                }
-                _ => String::new(),
-            };
-            let shown = |cell: Option<(f64, f64, f64)>| {
-                cell.map_or_else(String::new, |(m, low, high)| {
-                    format!("{} ({} to {})", short(m), short(low), short(high))
-                })
-            };
-            out.push_str(&format!(
-                "| {} | {} | {} | {} | {ratio} |\n",
-                row.name,
-                row.unit.name(),
-                shown(one),
-                shown(other)
-            ));
+        for part in Part::ALL {
+            let rows: Vec<&Row> = self.rows.iter().filter(|row| row.part == part).collect();
+            if !rows.is_empty() {
+                out.push_str(&table(part, &rows));
+            }
         }
         out
     }
 
-    fn columns(&self) -> [&'static str; 2] {
-        let name = |at: usize| self.servers.get(at).map_or("", |(name, _)| *name);
-        [name(0), name(1)]
+    /// For programs: `target/bench/results.json`. A full run is kept in `tests/results`, also for readers; parts that it
+    /// did not measure are those of the run before.
+    pub(crate) fn save(mut self, is_full: bool) -> Result<()> {
+        if is_full {
+            let kept = place("tests/results/speed.json");
+            self.keep_other_parts(&kept)?;
+            write_json(&kept, &self)?;
+            let page = format!("# Speed\n\nMade by `cargo bench --bench compare`.\n{}", self.tables());
+            fs::write(place("tests/results/speed.md"), page)?;
+        }
+        let file = place("target/bench/results.json");
+        fs::create_dir_all(place("target/bench"))?;
+        write_json(&file, &self)?;
+        println!("\nwritten to {}", file.display());
+        Ok(())
     }
 
-    /// For programs: `target/bench/results.json`; of a full run also for readers: `tests/results/speed.md`.
-    pub(crate) fn save(&self, is_full: bool) -> Result<()> {
-        if is_full {
-            let page = format!(
-                "# Speed beside OpenSSH\n\nMade by `cargo bench --bench compare`. A ratio says how many times better Enclos is.\n{}",
-                self.table()
-            );
-            fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/results/speed.md"), page)?;
+    fn keep_other_parts(&mut self, kept: &Path) -> Result<()> {
+        if !kept.exists() {
+            return Ok(());
         }
-        let rows: Vec<Value> = self.rows.iter().map(Row::to_json).collect();
-        let servers: BTreeMap<_, _> = self.servers.iter().cloned().collect();
-        let all = json!({ "machine": self.machine, "method": self.method(), "servers": servers, "rows": rows });
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
-        fs::create_dir_all(&dir)?;
-        let file = dir.join("results.json");
-        fs::write(&file, serde_json::to_string_pretty(&all)? + "\n")?;
-        println!("\nwritten to {}", file.display());
+        let before: Report = serde_json::from_str(&fs::read_to_string(kept)?).context("read the last results")?;
+        let has = |part| self.rows.iter().any(|row| row.part == part);
+        let others: Vec<Row> = before.rows.iter().filter(|row| !has(row.part)).cloned().collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        ensure!(before.machine == self.machine, "{} is of another machine; measure all parts", kept.display());
+        self.rows.extend(others);
+        for (name, version) in before.versions {
+            self.versions.entry(name).or_insert(version);
+        }
         Ok(())
     }
 }
 
-impl Row {
-    fn to_json(&self) -> Value {
-        let of_server = |values: &Vec<f64>| {
-            let (median, low, high) = spread(values).unwrap_or_default();
-            json!({ "median": median, "smallest": low, "largest": high, "values": values })
-        };
-        let values: BTreeMap<_, _> = self.values.iter().map(|(name, v)| (*name, of_server(v))).collect();
-        json!({ "row": self.name, "unit": self.unit.name(), "values": values })
+fn place(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn write_json(file: &Path, report: &Report) -> Result<()> {
+    fs::write(file, serde_json::to_string_pretty(report)? + "\n").with_context(|| format!("write {}", file.display()))
+}
+
+fn machine() -> Result<String> {
+    let uname = rustix::system::uname();
+    let cpu = fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
+    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")).map_or("", |l| l.trim_matches([' ', '\t', ':']));
+    Ok(format!(
+        "Linux {} {}, {} processors ({model})",
+        uname.release().to_string_lossy(),
+        uname.machine().to_string_lossy(),
+        std::thread::available_parallelism()?
+    ))
+}
+
+fn method(e: Extent, client: &str) -> String {
+    format!(
+        "{} rounds, interleaved; median (smallest to largest). Files in memory. Transfers by the sftp of {client}, and by a \
+         faster client (russh, 64 requests of 255 KiB in flight): one file of {} MiB, {} files of 4 KiB. Listings, requests \
+         (16 in flight), logins ({} a round) and programs by russh; {} idle logins. Key exchange {KEX} and aes128-gcm unless \
+         said otherwise. Server CPU and kernel memory by control group, children included.",
+        e.rounds,
+        e.file_size >> 20,
+        e.small_files,
+        e.logins,
+        e.idle
+    )
+}
+
+fn table(part: Part, rows: &[&Row]) -> String {
+    let [first, second] = part.sides();
+    let mut out = format!("\n## {}\n\n{}\n\n", part.title(), part.about());
+    out.push_str(&format!("| | | {first} | {second} | {second} is | goal |\n|---|---|---|---|---|---|\n"));
+    for row in rows {
+        let (one, other) = (row.values.get(first), row.values.get(second));
+        let better = one.zip(other).and_then(|(one, other)| better(row.unit, one.median, other.median));
+        let shown = |side: Option<&Values>| side.map_or_else(String::new, Values::shown);
+        out.push_str(&format!(
+            "| {} | {} | {} | {} | {} | {} |\n",
+            row.name,
+            row.unit.name(),
+            shown(one),
+            shown(other),
+            better.map_or_else(String::new, |ratio| format!("{ratio:.2} x better")),
+            goals::judge(&row.name, other.map(|o| o.median), better)
+        ));
     }
+    out
+}
+
+/// How many times better the second is.
+fn better(unit: Unit, one: f64, other: f64) -> Option<f64> {
+    let ratio = if unit.more_is_better() { other / one } else { one / other };
+    (one > 0.0 && other > 0.0).then_some(ratio)
 }
 
 /// Three digits that mean something.

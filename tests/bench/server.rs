@@ -14,10 +14,12 @@ use tempfile::TempDir;
 
 use crate::cgroup::Group;
 
-/// The account's files under Enclos.
+/// Owner of the files.
 const ACCOUNT: u32 = 5001;
-/// Debian's `nobody`: a user that exists everywhere, has no password, and may run internal-sftp.
-const NOBODY: u32 = 65_534;
+/// The user for files; with OpenSSH also for programs.
+const USER: &str = "bench";
+/// The user for programs with Enclos.
+const RUNNER: &str = "runner";
 
 /// Everything on disk, in memory if there is room.
 #[derive(Debug)]
@@ -54,19 +56,34 @@ pub(crate) struct Server {
     name: &'static str,
     version: String,
     port: u16,
-    user: &'static str,
+    runner: &'static str,
     key: PathBuf,
     files: PathBuf,
-    owner: u32,
+    config: PathBuf,
+    log: PathBuf,
     group: Group,
     process: Child,
 }
 
+/// What is known of a server before it runs.
+struct Plan {
+    name: &'static str,
+    version: String,
+    port: u16,
+    runner: &'static str,
+    key: PathBuf,
+    files: PathBuf,
+    config: PathBuf,
+    /// Where it lies, and where its log goes.
+    dir: PathBuf,
+}
+
 impl Server {
     /// The newest sshd that was fetched, or Debian's, in the foreground with internal-sftp and a configuration of its own.
+    /// Its user exists only in the `/etc/passwd` that it sees.
     pub(crate) fn openssh(place: &Place) -> Result<Server> {
         let dir = make_dir(&place.path("openssh"), 0, 0o755)?;
-        let files = make_dir(&dir.join("files"), NOBODY, 0o755)?;
+        let files = make_dir(&dir.join("files"), ACCOUNT, 0o755)?;
         // Its privilege separation wants this directory, which the package's service would make.
         if !Path::new("/run/sshd").exists() {
             fs::DirBuilder::new().mode(0o755).create("/run/sshd").context("make /run/sshd")?;
@@ -79,7 +96,7 @@ impl Server {
             format!("ListenAddress 127.0.0.1:{port}"),
             format!("HostKey {}", host_key.display()),
             format!("AuthorizedKeysFile {}", dir.join("authorized_keys").display()),
-            format!("Subsystem sftp internal-sftp -d {}", files.display()),
+            "Subsystem sftp internal-sftp".to_owned(),
             "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nUseDNS no\nMaxStartups 1000"
                 .to_owned(),
             "LogLevel ERROR".to_owned(),
@@ -92,57 +109,83 @@ impl Server {
             let lines = format!("SshdSessionPath {}\nSshdAuthPath {}\n", own("sshd-session"), own("sshd-auth"));
             File::options().append(true).open(&config)?.write_all(lines.as_bytes())?;
         }
+        let users = dir.join("passwd");
+        let user = format!("{USER}:x:{ACCOUNT}:{ACCOUNT}::{}:/bin/bash\n", files.display());
+        fs::write(&users, fs::read_to_string("/etc/passwd").context("read /etc/passwd")? + &user)?;
         let version = said(Command::new(&sshd).arg("-V"))?;
         let command = format!("exec {} -D -e -f {}", sshd.display(), config.display());
-        Server::start("OpenSSH", version, port, "nobody", NOBODY, place, files, &command)
+        let inside = format!("mount --bind {} /etc/passwd && {command}", users.display());
+        let key = place.key();
+        let plan = Plan { name: "OpenSSH", version, port, runner: USER, key, files, config, dir };
+        Server::start(plan, &format!("exec unshare --mount sh -c '{inside}'"))
     }
 
     /// Enclos, as released.
     pub(crate) fn enclos(place: &Place) -> Result<Server> {
+        let (plan, command) = Server::plan_enclos(place, "enclos")?;
+        Server::start(plan, &command)
+    }
+
+    /// The same, with the log saying how long cells take, and among so many more mounts of the host.
+    pub(crate) fn enclos_of_cells(place: &Place, mounts: usize) -> Result<Server> {
+        let (plan, command) = Server::plan_enclos(place, &format!("cells-{mounts}"))?;
+        let filter = "ENCLOS_LOG_FILTER=info,enclos::monitor::cells=debug,sqlx=warn";
+        let inside = format!("{}export {filter}; {command}", among_mounts(&plan.dir, mounts)?);
+        Server::start(plan, &format!("exec unshare --mount sh -c '{inside}'"))
+    }
+
+    fn plan_enclos(place: &Place, name: &str) -> Result<(Plan, String)> {
         let binary = env!("CARGO_BIN_EXE_enclos");
-        let dir = make_dir(&place.path("enclos"), 0, 0o755)?;
+        let dir = make_dir(&place.path(name), 0, 0o755)?;
         let home = make_dir(&dir.join("account"), ACCOUNT, 0o755)?;
         let files = make_dir(&home.join("files"), ACCOUNT, 0o755)?;
         let (port, config) = (free_port()?, dir.join("enclos.toml"));
         fs::write(&config, format!("listen = [\"127.0.0.1:{port}\"]\nstate = {:?}\n", dir.join("state")))?;
-        let key = place.key().with_extension("pub");
-        let (home, key, id) = (text(&home)?, text(&key)?, ACCOUNT.to_string());
-        for arguments in [
-            &["account", "add", "bench", "--uid", &id, "--gid", &id, "--home", home][..],
-            &["user", "add", "bench", "--account", "bench", "--service", "sftp"],
-            &["grant", "add", "bench", "files", "--mode", "rw"],
-            &["key", "add", "bench", "--file", key],
-        ] {
-            run(Command::new(binary).arg("--config").arg(&config).args(arguments).stdout(Stdio::null()))?;
-        }
+        let key = place.key();
         let version = said(Command::new(binary).arg("--version"))?;
         let command = format!("exec {binary} --config {} serve", config.display());
-        Server::start("Enclos", version, port, "bench", ACCOUNT, place, files, &command)
+        let plan = Plan { name: "Enclos", version, port, runner: RUNNER, key, files, config, dir };
+        let (home, id) = (text(&home)?, ACCOUNT.to_string());
+        plan.admin(&["account", "add", "bench", "--uid", &id, "--gid", &id, "--home", home])?;
+        plan.add_user(USER, &["sftp"])?;
+        plan.add_user(RUNNER, &["sftp", "exec", "shell"])?;
+        Ok((plan, command))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "two callers, just above, each with all of it")]
-    fn start(
-        name: &'static str,
-        version: String,
-        port: u16,
-        user: &'static str,
-        owner: u32,
-        place: &Place,
-        files: PathBuf,
-        command: &str,
-    ) -> Result<Server> {
-        let group = Group::new(name)?;
-        let log = File::create(place.path(&format!("{name}.log")))?;
+    fn start(plan: Plan, command: &str) -> Result<Server> {
+        let Plan { name, version, port, runner, key, files, config, dir } = plan;
+        let group = Group::new(text(Path::new(dir.file_name().context("a name")?))?)?;
+        let log = dir.join("log");
+        let out = File::create(&log)?;
         let mut shell = Command::new("setpriv");
         shell.args(["--pdeathsig", "TERM", "--", "sh", "-c", &(group.enter() + command)]);
-        let process = shell.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let key = place.key();
-        let mut server = Server { name, version, port, user, key, files, owner, group, process };
-        server
-            .await_greeting()
-            .with_context(|| fs::read_to_string(place.path(&format!("{name}.log"))).unwrap_or_default())?;
+        let (variable, value) = tuning()?;
+        shell.env(variable, value);
+        let process = shell.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out).spawn()?;
+        let mut server = Server { name, version, port, runner, key, files, config, log, group, process };
+        server.await_greeting().with_context(|| server.said())?;
         server.settle()?;
         Ok(server)
+    }
+
+    /// Its log.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Who runs programs.
+    pub(crate) fn runner(&self) -> &'static str {
+        self.runner
+    }
+
+    /// Runs a command of Enclos's administration.
+    pub(crate) fn admin(&self, arguments: &[&str]) -> Result<()> {
+        admin(&self.config, arguments)
+    }
+
+    /// Adds a user of Enclos, with the key that logs in everywhere.
+    pub(crate) fn add_user(&self, name: &str, services: &[&str]) -> Result<()> {
+        add_user(&self.config, &self.key, name, services)
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -157,8 +200,9 @@ impl Server {
         self.port
     }
 
+    /// Who transfers files.
     pub(crate) fn user(&self) -> &'static str {
-        self.user
+        USER
     }
 
     pub(crate) fn key(&self) -> &Path {
@@ -176,7 +220,7 @@ impl Server {
 
     /// Gives a file to whoever the server's user is on disk.
     pub(crate) fn own(&self, path: &Path) -> Result<()> {
-        Ok(chown(path, Some(self.owner), Some(self.owner))?)
+        Ok(chown(path, Some(ACCOUNT), Some(ACCOUNT))?)
     }
 
     fn await_greeting(&mut self) -> Result<()> {
@@ -226,6 +270,45 @@ impl Drop for Server {
     }
 }
 
+/// How the C library is to copy: as the service unit has it, for both servers.
+fn tuning() -> Result<(&'static str, &'static str)> {
+    let unit = include_str!("../../deploy/enclos.service");
+    let setting = unit.lines().find_map(|line| line.strip_prefix("Environment="));
+    setting.and_then(|setting| setting.split_once('=')).context("the unit sets how the C library copies")
+}
+
+impl Plan {
+    fn admin(&self, arguments: &[&str]) -> Result<()> {
+        admin(&self.config, arguments)
+    }
+
+    fn add_user(&self, name: &str, services: &[&str]) -> Result<()> {
+        add_user(&self.config, &self.key, name, services)
+    }
+}
+
+fn admin(config: &Path, arguments: &[&str]) -> Result<()> {
+    run(Command::new(env!("CARGO_BIN_EXE_enclos")).arg("--config").arg(config).args(arguments))
+}
+
+fn add_user(config: &Path, key: &Path, name: &str, services: &[&str]) -> Result<()> {
+    let services = services.iter().flat_map(|service| ["--service", service]);
+    let add: Vec<&str> = ["user", "add", name, "--account", "bench"].into_iter().chain(services).collect();
+    admin(config, &add)?;
+    admin(config, &["grant", "add", name, "files", "--mode", "rw"])?;
+    admin(config, &["key", "add", name, "--file", text(&key.with_extension("pub"))?])
+}
+
+/// Shell text that makes mounts, for a namespace of its own.
+pub(crate) fn among_mounts(dir: &Path, mounts: usize) -> Result<String> {
+    let dir = dir.join("mounts");
+    fs::create_dir_all(&dir)?;
+    for n in 0..mounts {
+        fs::create_dir_all(dir.join(n.to_string()))?;
+    }
+    Ok(format!("for n in $(seq 0 {mounts}); do [ -d {0}/$n ] && mount --bind {0}/$n {0}/$n; done; ", text(&dir)?))
+}
+
 fn make_dir(path: &Path, owner: u32, mode: u32) -> Result<PathBuf> {
     fs::DirBuilder::new().mode(mode).create(path).with_context(|| format!("make {}", path.display()))?;
     chown(path, Some(owner), Some(owner))?;
@@ -257,7 +340,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 }
 
 /// The first line that a program says, on either output.
-fn said(command: &mut Command) -> Result<String> {
+pub(crate) fn said(command: &mut Command) -> Result<String> {
     let ended = command.output().with_context(|| format!("start {command:?}"))?;
     let all = [ended.stdout, ended.stderr].concat();
     Ok(String::from_utf8_lossy(&all).lines().next().unwrap_or_default().to_owned())

@@ -8,11 +8,12 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 
-use crate::logins::{Client, Kex, LoggedIn};
+use crate::client::{Client, LoggedIn};
 use crate::report::{Report, Unit};
 use crate::server::Server;
 use crate::{Extent, taken};
 
+pub(crate) const ABOUT: &str = "What a connection keeps after a transfer is looked at ten seconds later.";
 /// Requests in flight.
 const IN_FLIGHT: usize = 16;
 /// Transferred each way by a connection whose memory is then looked at.
@@ -46,7 +47,7 @@ pub(crate) fn measure(servers: &[Server], extent: Extent, report: &mut Report) -
 }
 
 fn listing(runtime: &tokio::runtime::Runtime, server: &Server, extent: Extent, report: &mut Report) -> Result<()> {
-    let client = Client::new(server, Kex::Curve25519)?;
+    let client = Client::new(server)?;
     let taken = taken(server, || {
         runtime.block_on(async {
             let login = client.log_in().await?;
@@ -102,7 +103,7 @@ fn requests(
     extent: Extent,
     report: &mut Report,
 ) -> Result<()> {
-    let client = Client::new(server, Kex::Curve25519)?;
+    let client = Client::new(server)?;
     let each = extent.requests / IN_FLIGHT;
     let taken = taken(server, || {
         runtime.block_on(async {
@@ -141,7 +142,7 @@ fn after_a_burst(runtime: &tokio::runtime::Runtime, server: &Server, report: &mu
     eprintln!("{BURSTS} logins after a transfer, {}", server.name());
     server.settle()?;
     let empty = server.group().pss()?;
-    let client = Client::new(server, Kex::Curve25519)?;
+    let client = Client::new(server)?;
     let full = runtime.block_on(async {
         let mut kept = Vec::new();
         for n in 0..BURSTS {
