@@ -130,18 +130,22 @@ fn main() -> Result<()> {
     let place = Place::new()?;
     let servers = [Server::openssh(&place)?, Server::enclos(&place)?];
     let mut report = Report::new(&servers, extent)?;
-    for part in parts {
-        report.begin(part);
-        match part {
-            Part::Transfers => transfers::measure(&place, &servers, extent, &mut report)?,
-            Part::Requests => storms::measure(&servers, extent, &mut report)?,
-            Part::Logins => logins::measure(&servers, extent, &mut report)?,
-            Part::Programs => programs::measure(&servers, extent, &mut report)?,
-            Part::Cells => cells::measure(&place, extent, &mut report)?,
-        }
-    }
+    let measured = parts.into_iter().try_for_each(|part| measure(part, &place, &servers, extent, &mut report));
     println!("{}", report.tables());
+    // What was measured before a failure is shown, and not kept.
+    measured?;
     report.save(extent.rounds == FULL.rounds)
+}
+
+fn measure(part: Part, place: &Place, servers: &[Server], extent: Extent, report: &mut Report) -> Result<()> {
+    report.begin(part);
+    match part {
+        Part::Transfers => transfers::measure(place, servers, extent, report),
+        Part::Requests => storms::measure(servers, extent, report),
+        Part::Logins => logins::measure(servers, extent, report),
+        Part::Programs => programs::measure(servers, extent, report),
+        Part::Cells => cells::measure(place, extent, report),
+    }
 }
 
 /// What was asked for; cargo itself adds `--bench`.

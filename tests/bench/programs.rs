@@ -201,7 +201,7 @@ fn sleepers(runtime: &Runtime, server: &Server) -> Result<Vec<u32>> {
     let late = Instant::now() + Duration::from_secs(10);
     loop {
         // The connection goes on meanwhile.
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(20)));
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
         let all = server.group().processes()?;
         let found: Vec<u32> = all.into_iter().filter(|pid| name(*pid).is_some_and(|name| name == "sleep")).collect();
         if found.len() == SLEEPERS {
