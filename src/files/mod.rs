@@ -15,6 +15,7 @@
 mod alike_tests;
 mod atomic;
 mod attributes;
+mod birth;
 mod copy;
 mod drop_box;
 mod ending;
@@ -47,6 +48,7 @@ use self::unfinished::Unfinished;
 use crate::domain::{HomePath, Layout, UploadPolicy};
 
 pub use attributes::{Attributes, Change};
+pub use birth::{Birth, Instant};
 pub use copy::{Copied, Copy};
 pub use error::{Error, Reason};
 pub use list::{Entry, Listing};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::ledger::Ledger;
 use super::monitor_link::MonitorLink;
 use super::programs::Worker;
 use super::{Confine, Error};
@@ -58,6 +59,7 @@ pub(super) struct Client {
     access: Option<Access>,
     root: OnceLock<Root>,
     worker: Option<Worker>,
+    ledger: Ledger,
     activity: Activity,
 }
 
@@ -75,6 +77,7 @@ impl Client {
             access: None,
             root: OnceLock::new(),
             worker: None,
+            ledger: Ledger::default(),
             activity: Activity::default(),
         }
     }
@@ -82,6 +85,16 @@ impl Client {
     /// The same, with something to be told before logging in.
     pub(super) fn telling(self, notice: Option<Notice>) -> Client {
         Client { notice, ..self }
+    }
+
+    /// The same, with a ledger of what the client does.
+    pub(super) fn noting(self, ledger: Ledger) -> Client {
+        Client { ledger, ..self }
+    }
+
+    /// Where what the client does is noted.
+    pub(super) fn ledger(&self) -> Ledger {
+        self.ledger.clone()
     }
 
     /// What the client is to read before it logs in.

@@ -12,6 +12,7 @@ mod forwards;
 mod greeting;
 mod host_keys;
 mod last_output;
+mod ledger;
 mod login;
 mod monitor_link;
 mod programs;
@@ -30,11 +31,14 @@ use crate::domain::Mode;
 use crate::wire::{Event, FromSession, Link, LinkError, Notice, ToSession};
 
 pub use host_keys::HostKeyError;
+use ledger::Ledger;
 use monitor_link::MonitorLink;
 use transport::Transport;
 
 /// How long a connection that was told goodbye may take to hang up.
 const FAREWELL: Duration = Duration::from_millis(250);
+/// How long the audit trail of a connection that has ended may take to be passed on.
+const LAST_DEEDS: Duration = Duration::from_secs(2);
 /// A client that has done nothing for this long gets the memory of its last burst taken away.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -103,21 +107,37 @@ impl Prepared {
         let Some((socket, link, notice)) = await_connection(link)? else { return Ok(()) };
         // One thread: the pool of unborn sessions costs a fork each, and no lock is ever shared.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
-        let served = runtime.block_on(self.serve_connection(socket, link, notice));
+        let ledger = Ledger::default();
+        let served = runtime.block_on(self.serve_connection(socket, link, notice, &ledger));
         runtime.shutdown_background();
+        // Files that were open are closed by now.
+        ledger.last_words();
         served
     }
 
-    async fn serve_connection(&self, socket: OwnedFd, link: Link, notice: Option<Notice>) -> Result<(), Error> {
+    async fn serve_connection(
+        &self,
+        socket: OwnedFd,
+        link: Link,
+        notice: Option<Notice>,
+        ledger: &Ledger,
+    ) -> Result<(), Error> {
         let monitor = MonitorLink::new(link).map_err(Error::Runtime)?;
+        ledger.send_to(monitor.clone());
         report_panics(&monitor);
-        let client = login::Client::new(monitor.clone(), self.view.clone(), self.umask, self.confine).telling(notice);
+        let client = login::Client::new(monitor.clone(), self.view.clone(), self.umask, self.confine);
+        let client = client.telling(notice).noting(ledger.clone());
         let activity = client.activity();
         let mut running = self.transport.begin(socket, client).await?;
         loop {
             tokio::select! {
-                ended = running.ended() => return ended,
+                ended = running.ended() => {
+                    ledger.close(LAST_DEEDS).await;
+                    return ended;
+                }
                 reason = monitor.told_to_end() => {
+                    // The monitor gives it little more time than the farewell.
+                    ledger.close(FAREWELL / 4).await;
                     running.disconnect(reason.sentence()).await;
                     return tokio::time::timeout(FAREWELL, running.ended()).await.unwrap_or(Ok(()));
                 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use crate::wire::{AsyncLink, EndReason, Event, FromSession, Link, LinkError, Received, ToSession};
+use crate::wire::{AsyncLink, Deeds, EndReason, Event, FromSession, Link, LinkError, Received, ToSession};
 
 /// Reports in one [`PERIOD`]: half of what the monitor takes for a breach, for its periods begin at other times.
 const MOST_REPORTS: u32 = 200;
@@ -31,27 +31,42 @@ struct Inner {
     answered: Notify,
     /// Held by whoever has a question open.
     asking: Mutex<()>,
-    budget: Mutex<Budget>,
+    reports: Mutex<Budget>,
+    deeds: Mutex<Budget>,
 }
+
+/// Messages of deeds in one [`PERIOD`], half of what the monitor takes as well. They are some 16 KiB each.
+const MOST_DEEDS: u32 = 400;
 
 /// How many reports were made since when.
 #[derive(Debug)]
 struct Budget {
     since: Instant,
     made: u32,
+    most: u32,
 }
 
 impl Budget {
+    fn new(most: u32) -> Mutex<Budget> {
+        Mutex::new(Budget { since: Instant::now(), made: 0, most })
+    }
+
     /// Takes one report off the budget, and waits for the next one when it is used up: so the client that causes them is
     /// slowed down, and none is lost.
     async fn spend(&mut self) {
-        if self.made >= MOST_REPORTS {
+        while !self.try_spend() {
             tokio::time::sleep_until(self.since + PERIOD).await;
         }
+    }
+
+    /// The same where nobody waits; says whether there was any left.
+    fn try_spend(&mut self) -> bool {
         if self.since.elapsed() >= PERIOD {
-            *self = Budget { since: Instant::now(), made: 0 };
+            *self = Budget { since: Instant::now(), made: 0, most: self.most };
         }
-        self.made += 1;
+        let is_left = self.made < self.most;
+        self.made += u32::from(is_left);
+        is_left
     }
 }
 
@@ -64,7 +79,8 @@ impl MonitorLink {
             answer: std::sync::Mutex::new(None),
             answered: Notify::new(),
             asking: Mutex::new(()),
-            budget: Mutex::new(Budget { since: Instant::now(), made: 0 }),
+            reports: Budget::new(MOST_REPORTS),
+            deeds: Budget::new(MOST_DEEDS),
         };
         Ok(MonitorLink { inner: Arc::new(inner) })
     }
@@ -88,11 +104,29 @@ impl MonitorLink {
 
     /// Reports. What cannot be said because the monitor is gone is lost with it.
     pub(super) async fn report(&self, event: Event) {
-        self.inner.budget.lock().await.spend().await;
+        self.inner.reports.lock().await.spend().await;
         match self.inner.link.send(&FromSession::Event(event)).await {
             Ok(()) | Err(LinkError::Gone) => {}
             Err(error) => self.last_words(Event::ProtocolError { what: error.to_string() }),
         }
+    }
+
+    /// Whether the budget for what the client did is not used up; counts it. The client waits for none of it.
+    pub(super) async fn may_report_deeds(&self) -> bool {
+        self.inner.deeds.lock().await.try_spend()
+    }
+
+    /// Reports what the client did.
+    pub(super) async fn report_deeds(&self, deeds: Deeds) {
+        match self.inner.link.send(&FromSession::Did(deeds)).await {
+            Ok(()) | Err(LinkError::Gone) => {}
+            Err(error) => self.last_words(Event::ProtocolError { what: error.to_string() }),
+        }
+    }
+
+    /// The same from where nothing can be awaited. Best effort by nature: the process is ending.
+    pub(super) fn last_deeds(&self, deeds: Deeds) {
+        drop(self.inner.link.try_send(&FromSession::Did(deeds)));
     }
 
     /// Reports from where nothing can be awaited. Best effort by nature: the process is ending.

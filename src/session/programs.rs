@@ -18,7 +18,9 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::forwards::{Accepted, Answer, Answers, Made};
 use super::last_output::LastOutput;
+use super::ledger::Ledger;
 use super::monitor_link::MonitorLink;
+use crate::domain::{Deed, Finish, PeerText};
 use crate::wire::{
     AsyncLink, Ended, Event, Forward, FromWorker, Link, LinkError, NotStarted, Place, Refusal, Start, Target, ToWorker,
 };
@@ -371,7 +373,14 @@ impl Program {
 }
 
 /// Connects a program with its channel, until both are done.
-pub(super) async fn relay(asked: Asked, program: Program, has_terminal: bool, sink: impl Sink, auditor: MonitorLink) {
+pub(super) async fn relay(
+    asked: Asked,
+    program: Program,
+    has_terminal: bool,
+    sink: impl Sink,
+    auditor: MonitorLink,
+    ledger: Ledger,
+) {
     let how = match asked.started.await {
         Ok(Ok(descriptors)) => match Streams::of(descriptors, has_terminal) {
             Ok(streams) => run(streams, asked.ended, &program, has_terminal, &sink).await,
@@ -384,8 +393,17 @@ pub(super) async fn relay(asked: Asked, program: Program, has_terminal: bool, si
         Err(_) => complain(&sink, "your programs were ended", NO_PROGRAM).await,
     };
     program.input.discard();
+    ledger.note(Deed::Ended { number: program.number, how: finish(&how) });
     sink.finish(how).await;
     program.is_done.store(true, Ordering::Relaxed);
+}
+
+/// How it ended, for the audit trail.
+fn finish(how: &Ended) -> Finish {
+    match how {
+        Ended::Exit(status) => Finish::Exit(*status),
+        Ended::Signal { name, .. } => Finish::Signal(PeerText::new(name.as_bytes())),
+    }
 }
 
 /// The exit status where there was no program to have one.

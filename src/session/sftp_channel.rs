@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::ledger::{HostJournal, Ledger};
 use crate::domain::Umask;
 use crate::files::{self, Root};
 use crate::sftp::{Broken, Engine, LinkOrder, Settings, Totals};
@@ -167,7 +168,7 @@ pub(super) enum Stopped {
 
 impl SftpChannel {
     /// An engine over the whole view. `umask` is the node's, for users that have none of their own.
-    pub(super) fn new(root: Root, granted: &Granted, umask: u32, links: LinkOrder) -> SftpChannel {
+    pub(super) fn new(root: Root, granted: &Granted, umask: u32, links: LinkOrder, ledger: Ledger) -> SftpChannel {
         let settings = Settings {
             user: granted.user.to_string(),
             group: granted.account.to_string(),
@@ -178,7 +179,9 @@ impl SftpChannel {
             home: granted.layout.home.clone().into_bytes(),
             links,
         };
-        let served = Served { engine: Engine::new(root, settings), broken: None, asked_all: false, is_closed: false };
+        let journal = Box::new(HostJournal::new(ledger, granted));
+        let engine = Engine::new(root, settings).noting(journal);
+        let served = Served { engine, broken: None, asked_all: false, is_closed: false };
         SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None }
     }
 

@@ -6,6 +6,7 @@ use super::engine::{Engine, Served, Settings};
 use super::failure::Failure;
 use super::handles::Handle;
 use super::reader::Reader;
+use crate::domain::Deed;
 use crate::files::{Attributes, Change};
 
 /// Most extended attributes looked at; we know none of them.
@@ -94,7 +95,7 @@ impl Engine {
 
     pub(super) fn fstat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let found = match self.handles.get(reader.string()?)? {
-            Handle::File(file) => file.stat()?,
+            Handle::File(file, _) => file.stat()?,
             Handle::Directory(listing) => listing.stat()?,
         };
         self.answer_attributes(id, &found, out)
@@ -108,7 +109,9 @@ impl Engine {
     pub(super) fn setstat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let (path, wanted) = (reader.string()?, Wanted::read(&mut reader)?);
         if !wanted.is_nothing() {
-            self.root.change(&self.path(path)?, &wanted.change(&self.settings))?;
+            let path = self.path(path)?;
+            self.root.change(&path, &wanted.change(&self.settings))?;
+            self.note_wanted(&path, &wanted);
         }
         answer::done(out, id);
         Ok(())
@@ -122,7 +125,9 @@ impl Engine {
             return Err(Failure::Malformed);
         }
         if !wanted.is_nothing() {
-            self.root.change_link(&self.path(path)?, &wanted.change(&self.settings))?;
+            let path = self.path(path)?;
+            self.root.change_link(&path, &wanted.change(&self.settings))?;
+            self.note_wanted(&path, &wanted);
         }
         answer::done(out, id);
         Ok(())
@@ -130,9 +135,27 @@ impl Engine {
 
     pub(super) fn fsetstat(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let handle = reader.string()?;
-        let change = Wanted::read(&mut reader)?.change(&self.settings);
-        self.handles.file(handle)?.change(&change)?;
+        let wanted = Wanted::read(&mut reader)?;
+        let (file, changing) = self.handles.changing(handle)?;
+        file.change(&wanted.change(&self.settings))?;
+        let mode = changing.and_then(|changing| {
+            // What is cut or grown is noted when it is closed.
+            changing.is_cut |= wanted.size.is_some();
+            wanted.mode.map(|mode| (changing.path.clone(), mode))
+        });
+        if let Some((path, mode)) = mode {
+            self.note(|_| Deed::ChangedMode { path, mode: mode & 0o7777 });
+        }
         answer::done(out, id);
         Ok(())
+    }
+
+    fn note_wanted(&mut self, path: &[u8], wanted: &Wanted) {
+        if let Some(size) = wanted.size {
+            self.note(|on_host| Deed::Resized { path: on_host(path), size });
+        }
+        if let Some(mode) = wanted.mode {
+            self.note(|on_host| Deed::ChangedMode { path: on_host(path), mode: mode & 0o7777 });
+        }
     }
 }

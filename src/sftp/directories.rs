@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::handles::Handle;
 use super::long_name;
 use super::reader::Reader;
+use crate::domain::Deed;
 
 /// Permissions of a new directory when the client names none.
 const DEFAULT_MODE: u32 = 0o777;
@@ -42,12 +43,15 @@ impl Engine {
         let path = self.path(reader.string()?)?;
         let mode = Wanted::read(&mut reader)?.mode.unwrap_or(DEFAULT_MODE) & !self.settings.umask;
         self.root.make_directory(&path, mode)?;
+        self.note(|on_host| Deed::MadeDirectory { path: on_host(&path) });
         answer::done(out, id);
         Ok(())
     }
 
     pub(super) fn rmdir(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        self.root.remove_directory(&self.path(reader.string()?)?)?;
+        let path = self.path(reader.string()?)?;
+        self.root.remove_directory(&path)?;
+        self.note(|on_host| Deed::RemovedDirectory { path: on_host(&path) });
         answer::done(out, id);
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::extended;
 use super::failure::Failure;
 use super::handles::Handles;
 use super::jobs::Jobs;
+use super::journal::{Journal, Newborn};
 use super::reader::Reader;
 use crate::domain::Timestamp;
 use crate::files::{self, Attributes, File, Reason, Root};
@@ -133,6 +134,8 @@ pub struct Engine {
     pub(super) handles: Handles,
     pub(super) totals: Totals,
     pub(super) jobs: Jobs,
+    pub(super) journal: Option<Box<dyn Journal>>,
+    pub(super) newborn: Newborn,
     greeted: bool,
     /// Bytes that arrived and are not served; served ones before `served` are not yet moved out.
     waiting: Vec<u8>,
@@ -148,6 +151,8 @@ impl Engine {
             handles: Handles::default(),
             totals: Totals::default(),
             jobs: Jobs::default(),
+            journal: None,
+            newborn: Newborn::default(),
             greeted: false,
             waiting: Vec::new(),
             served: 0,

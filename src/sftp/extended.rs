@@ -97,7 +97,7 @@ impl Engine {
 
     fn fstatvfs(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let space = match self.handles.get(reader.string()?)? {
-            Handle::File(file) => file.space()?,
+            Handle::File(file, _) => file.space()?,
             Handle::Directory(listing) => listing.space()?,
         };
         answer_space(id, &space, out);

@@ -2,15 +2,29 @@
 //! is never taken for another.
 
 use super::failure::Failure;
+use crate::domain::PeerText;
 use crate::files::{File, Listing};
 
 /// What a handle stands for.
 #[derive(Debug)]
 pub(super) enum Handle {
-    /// An open file.
-    File(File),
+    /// An open file, and what will have to be noted of it.
+    File(File, Option<Box<Changing>>),
     /// An open directory.
     Directory(Listing),
+}
+
+/// What a client does to a file while it has it open.
+#[derive(Debug)]
+pub(super) struct Changing {
+    /// Its path when it was opened, as the journal has it.
+    pub(super) path: PeerText,
+    /// Whether it was made by being opened.
+    pub(super) made: Option<bool>,
+    /// Whether it lost what was in it.
+    pub(super) is_cut: bool,
+    /// How many bytes were written to it.
+    pub(super) written: u64,
 }
 
 /// All handles of one channel.
@@ -59,7 +73,15 @@ impl Handles {
     /// The open file of that name.
     pub(super) fn file(&mut self, handle: &[u8]) -> Result<&File, Failure> {
         match self.get(handle)? {
-            Handle::File(file) => Ok(file),
+            Handle::File(file, _) => Ok(file),
+            Handle::Directory(_) => Err(Failure::BadHandle),
+        }
+    }
+
+    /// The same, with what will have to be noted of it.
+    pub(super) fn changing(&mut self, handle: &[u8]) -> Result<(&File, Option<&mut Changing>), Failure> {
+        match self.get(handle)? {
+            Handle::File(file, changing) => Ok((file, changing.as_deref_mut())),
             Handle::Directory(_) => Err(Failure::BadHandle),
         }
     }
@@ -68,16 +90,18 @@ impl Handles {
     pub(super) fn directory(&mut self, handle: &[u8]) -> Result<&mut Listing, Failure> {
         match self.get(handle)? {
             Handle::Directory(listing) => Ok(listing),
-            Handle::File(_) => Err(Failure::BadHandle),
+            Handle::File(..) => Err(Failure::BadHandle),
         }
     }
 
-    /// Closes it. It is gone whatever comes of that.
-    pub(super) fn close(&mut self, handle: &[u8]) -> Result<(), Failure> {
-        match self.place(handle)?.take() {
-            Some((_, Handle::File(file))) => Ok(file.close()?),
-            _ => Ok(()),
-        }
+    /// Takes it out of the table.
+    pub(super) fn take(&mut self, handle: &[u8]) -> Result<Handle, Failure> {
+        self.place(handle)?.take().map(|(_, handle)| handle).ok_or(Failure::BadHandle)
+    }
+
+    /// All places, those that are empty among them.
+    pub(super) fn into_places(self) -> Vec<Option<(u32, Handle)>> {
+        self.places
     }
 }
 

@@ -14,12 +14,14 @@ mod extended;
 mod failure;
 mod handles;
 mod jobs;
+mod journal;
 mod long_name;
 mod names;
 mod open_files;
 mod reader;
 
 pub use engine::{Broken, Engine, LinkOrder, Settings, Totals};
+pub use journal::Journal;
 
 #[cfg(doc)]
 use crate::files;

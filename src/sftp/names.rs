@@ -5,10 +5,13 @@ use super::codes;
 use super::engine::{Engine, LinkOrder, Served, beneath};
 use super::failure::Failure;
 use super::reader::Reader;
+use crate::domain::{Deed, PeerText};
 
 impl Engine {
     pub(super) fn remove(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        self.root.remove_file(&self.path(reader.string()?)?)?;
+        let path = self.path(reader.string()?)?;
+        self.root.remove_file(&path)?;
+        self.note(|on_host| Deed::Removed { path: on_host(&path) });
         answer::done(out, id);
         Ok(())
     }
@@ -17,6 +20,7 @@ impl Engine {
     pub(super) fn rename(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let (from, to) = (self.path(reader.string()?)?, self.path(reader.string()?)?);
         self.root.rename_new(&from, &to)?;
+        self.note_renamed(&from, &to);
         answer::done(out, id);
         Ok(())
     }
@@ -25,6 +29,7 @@ impl Engine {
     pub(super) fn posix_rename(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let (from, to) = (self.path(reader.string()?)?, self.path(reader.string()?)?);
         self.root.rename_over(&from, &to)?;
+        self.note_renamed(&from, &to);
         answer::done(out, id);
         Ok(())
     }
@@ -33,8 +38,13 @@ impl Engine {
     pub(super) fn hardlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
         let (from, to) = (self.path(reader.string()?)?, self.path(reader.string()?)?);
         self.root.hard_link(&from, &to)?;
+        self.note(|on_host| Deed::MadeName { path: on_host(&to), of: on_host(&from) });
         answer::done(out, id);
         Ok(())
+    }
+
+    fn note_renamed(&mut self, from: &[u8], to: &[u8]) {
+        self.note(|on_host| Deed::Renamed { path: on_host(from), to: on_host(to) });
     }
 
     pub(super) fn readlink(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
@@ -51,6 +61,7 @@ impl Engine {
             LinkOrder::LinkFirst => (second, self.path(first)?),
         };
         self.root.make_link(target, &link)?;
+        self.note(|on_host| Deed::MadeLink { path: on_host(&link), target: PeerText::new(target) });
         answer::done(out, id);
         Ok(())
     }

@@ -8,7 +8,8 @@ use super::failure::Failure;
 use super::handles::Handle;
 use super::jobs::{Job, Work};
 use super::reader::Reader;
-use crate::files::{self, Access, Copy, Creation, Opening, Reason};
+use crate::domain::Deed;
+use crate::files::{self, Access, Copy, Creation, Instant, Opening, Reason};
 
 /// Permissions of a new file when the client names none.
 const DEFAULT_MODE: u32 = 0o666;
@@ -19,14 +20,22 @@ impl Engine {
         let flags = reader.u32()?;
         let wanted = Wanted::read(&mut reader)?;
         let mode = wanted.mode.unwrap_or(DEFAULT_MODE) & !self.settings.umask;
-        let file = self.root.open_file(&path, &opening(flags, mode))?;
-        let handle = self.handles.add(Handle::File(file))?;
+        let (how, before) = (opening(flags, mode), Instant::now());
+        let file = self.root.open_file(&path, &how)?;
+        let changing = self.changing(&path, &how, &file, before);
+        let handle = self.handles.add(Handle::File(file, changing))?;
         answer::packet(out, codes::HANDLE, id, |out| put_string(out, &handle));
         Ok(())
     }
 
     pub(super) fn close(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        self.handles.close(reader.string()?)?;
+        if let Handle::File(file, changing) = self.handles.take(reader.string()?)? {
+            let is_uploading = file.is_uploading();
+            let closed = file.close();
+            // An upload that is not whole changes nothing; anything else was changed before.
+            self.note_closed(changing.filter(|_| closed.is_ok() || !is_uploading), closed.is_ok());
+            closed?;
+        }
         answer::done(out, id);
         Ok(())
     }
@@ -54,9 +63,12 @@ impl Engine {
 
     /// Writes straight from the packet.
     pub(super) fn write(&mut self, id: u32, mut reader: Reader<'_>, out: &mut Vec<u8>) -> Served {
-        let file = self.handles.file(reader.string()?)?;
+        let (file, changing) = self.handles.changing(reader.string()?)?;
         let (offset, data) = (reader.u64()?, reader.string()?);
         file.write_at(offset, data)?;
+        if let Some(changing) = changing {
+            changing.written = changing.written.saturating_add(data.len() as u64);
+        }
         self.totals.written = self.totals.written.saturating_add(data.len() as u64);
         answer::done(out, id);
         Ok(())
@@ -74,7 +86,11 @@ impl Engine {
         let (to, at) = (reader.string()?, reader.u64()?);
         let source = self.handles.file(from)?.duplicate()?;
         let length = (length > 0).then_some(length);
-        let copy = Copy::new(&source, offset, length, self.handles.file(to)?, at)?;
+        let (target, changing) = self.handles.changing(to)?;
+        let copy = Copy::new(&source, offset, length, target, at)?;
+        if let Some(changing) = changing {
+            changing.is_cut = true;
+        }
         self.begin(Job { id, handles: vec![from.to_vec(), to.to_vec()], work: Work::Copy(copy, None) }, out)
     }
 
@@ -93,6 +109,7 @@ impl Engine {
         let mode = source.stat()?.mode & 0o777 & !self.settings.umask;
         let target = self.root.open_file(&to, &Opening { creation, ..opening(open::WRITE | open::TRUNC, mode) })?;
         let copy = Copy::new(&source, 0, None, &target, 0)?;
+        self.note(|on_host| Deed::Copied { path: on_host(&to), from: on_host(&from) });
         self.begin(Job { id, handles: Vec::new(), work: Work::Copy(copy, Some(target)) }, out)
     }
 }

@@ -1,7 +1,7 @@
 //! Several nodes on one database: what is withdrawn on one ends on all. And a node whose database is away.
 
 #[path = "../postgres/mod.rs"]
-mod postgres;
+pub(crate) mod postgres;
 
 use std::time::{Duration, Instant};
 

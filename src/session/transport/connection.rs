@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::forwards::Listening;
 use super::wishes::{HandleSink, Wishes};
 use super::{STDERR, SshError};
-use crate::domain::Terminals;
+use crate::domain::{Deed, PeerText, Started, Terminals};
 use crate::session::Error;
 use crate::session::asked::{self, Asked, Given};
 use crate::session::channels::{Channel, Channels};
@@ -170,8 +170,8 @@ impl Connection {
         };
         match self.client.root(granted) {
             Ok(root) => {
-                let sftp =
-                    SftpChannel::new(root, granted, self.client.umask(), LinkOrder::of_client(session.remote_sshid()));
+                let links = LinkOrder::of_client(session.remote_sshid());
+                let sftp = SftpChannel::new(root, granted, self.client.umask(), links, self.client.ledger());
                 self.channels.set(number(id), Channel::Sftp(Box::new(sftp)));
                 self.own_end.push(id);
                 session.channel_success(id)?;
@@ -204,6 +204,7 @@ impl Connection {
         let takes_signals = matches!(wanted, wire::Program::Shell | wire::Program::Command(_));
         // Ours first: of two with one name the first counts.
         let environment = [self.surroundings.variables(), environment].concat();
+        let what = kind(&wanted);
         let start = Start { program: wanted, terminal, environment, greeting };
         let begun = match self.client.worker().await {
             Ok(worker) => worker.start(start).await.map(|asked| (worker, asked)).map_err(|e| e.to_string()),
@@ -221,11 +222,17 @@ impl Connection {
             takes_signals,
             is_done: Arc::default(),
         };
+        self.client.ledger().note(Deed::Started {
+            number: program.number,
+            what: what.0,
+            command: what.1,
+            terminal: has_terminal,
+        });
         program.window.is_now(session.window_size(&id));
         self.channels.set(number(id), Channel::Program(program.clone()));
         self.own_end.push(id);
         let sink = HandleSink { id, handle: session.handle() };
-        tokio::spawn(programs::relay(asked, program, has_terminal, sink, self.client.auditor()));
+        tokio::spawn(programs::relay(asked, program, has_terminal, sink, self.client.auditor(), self.client.ledger()));
         Ok(())
     }
 
@@ -267,4 +274,15 @@ impl Connection {
             self.client.report(Event::SftpClosed { read: totals.read, written: totals.written }).await;
         }
     }
+}
+
+/// A program for the audit trail: what kind it is, and the command line that the client sent.
+fn kind(program: &wire::Program) -> (Started, PeerText) {
+    let (kind, line): (_, &[u8]) = match program {
+        wire::Program::Shell => (Started::Shell, b""),
+        wire::Program::Command(line) => (Started::Command, line),
+        wire::Program::Direct(line) => (Started::Direct, line),
+        wire::Program::Forced { original } => (Started::Forced, original.as_deref().unwrap_or_default()),
+    };
+    (kind, PeerText::new(line))
 }

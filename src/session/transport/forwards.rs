@@ -10,10 +10,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::SshError;
 use super::connection::{Connection, number};
-use crate::domain::{ForwardPolicy, Service};
+use crate::domain::{Deed, ForwardPolicy, PeerText, Service};
 use crate::session::Error;
 use crate::session::channels::refusal;
 use crate::session::forwards::{self, Accepted, Forward, Forwards};
+use crate::session::ledger::Ledger;
 use crate::session::login::Access;
 use crate::session::monitor_link::MonitorLink;
 use crate::session::programs::Worker;
@@ -57,6 +58,31 @@ pub(super) enum Called {
     Socket(String),
     /// The client's agent.
     Agent,
+}
+
+impl Called {
+    /// As the audit trail has it.
+    fn told(&self) -> PeerText {
+        PeerText::new(
+            match self {
+                Called::Port(address, port) => format!("{address}:{port}"),
+                Called::Socket(path) => path.clone(),
+                Called::Agent => "agent".to_owned(),
+            }
+            .as_bytes(),
+        )
+    }
+}
+
+/// Where a connection leads, as the audit trail has it.
+fn told(target: &Target) -> PeerText {
+    PeerText::new(
+        match target {
+            Target::Port { host, port } => format!("{host}:{port}"),
+            Target::Socket { path } => path.clone(),
+        }
+        .as_bytes(),
+    )
 }
 
 /// The library's word for a refusal: its code (RFC 4254, 5.1) with our sentence.
@@ -112,7 +138,7 @@ impl Connection {
                 let (_, channel) = channel.split();
                 let forward = self.forwards.open(number(channel.id()));
                 let connecting = Connecting { worker, forward, room, outlet: Outlet { channel }, reply };
-                tokio::spawn(connecting.finish(target, self.client.auditor()));
+                tokio::spawn(connecting.finish(target, self.client.auditor(), self.client.ledger()));
             }
             Err(refusal) => reply.reject(failure(refusal)).await,
         }
@@ -166,7 +192,8 @@ impl Connection {
             Place::Socket { path } => Called::Socket(path),
             Place::Agent => Called::Agent,
         };
-        tokio::spawn(offer_all(accepted, called.clone(), handle, self.forwards.clone()));
+        self.client.ledger().note(Deed::Listening { on: called.told() });
+        tokio::spawn(offer_all(accepted, called.clone(), handle, self.forwards.clone(), self.client.ledger()));
         self.listening.insert(called, (worker, listener));
         Ok(port)
     }
@@ -205,9 +232,11 @@ struct Connecting {
 
 impl Connecting {
     /// Policy has a last word in the cell, which knows what a name leads to; what was only tried is not on record.
-    async fn finish(self, target: Target, auditor: MonitorLink) {
+    async fn finish(self, target: Target, auditor: MonitorLink, ledger: Ledger) {
+        let to = told(&target);
         match self.worker.connect(target).await {
             Ok(socket) => {
+                ledger.note(Deed::Connected { to });
                 self.reply.accept().await;
                 forwards::relay(socket, self.forward, self.room, self.outlet).await;
             }
@@ -223,17 +252,32 @@ impl Connecting {
 }
 
 /// Offers those who connect to one place to the client. When the connection has no room for more they are turned away.
-async fn offer_all(mut accepted: mpsc::Receiver<Accepted>, called: Called, handle: Handle, forwards: Forwards) {
+async fn offer_all(
+    mut accepted: mpsc::Receiver<Accepted>,
+    called: Called,
+    handle: Handle,
+    forwards: Forwards,
+    ledger: Ledger,
+) {
     while let Some(one) = accepted.recv().await {
         if let Some(room) = forwards.room() {
-            tokio::spawn(offer(one, called.clone(), handle.clone(), forwards.clone(), room));
+            tokio::spawn(offer(one, called.clone(), handle.clone(), (forwards.clone(), ledger.clone()), room));
         }
     }
 }
 
 /// Offers one: a client that does not take it hears no more of it.
-async fn offer(one: Accepted, called: Called, handle: Handle, forwards: Forwards, room: OwnedSemaphorePermit) {
+async fn offer(
+    one: Accepted,
+    called: Called,
+    handle: Handle,
+    (forwards, ledger): (Forwards, Ledger),
+    room: OwnedSemaphorePermit,
+) {
+    let on = called.told();
     let Ok(channel) = open(&one, called, &handle).await else { return };
+    let from = one.origin.as_ref().map_or_else(String::new, |origin| format!("{}:{}", origin.address, origin.port));
+    ledger.note(Deed::Accepted { on, from: PeerText::new(from.as_bytes()) });
     // Its own end for what comes is not used: data comes by callback.
     let (_, channel) = channel.split();
     if let Some(forward) = forwards.confirmed(number(channel.id())) {

@@ -1,5 +1,8 @@
 //! The audit trail: what happens is on record, by whom and where, and nothing in it harms a terminal or tells a secret.
 
+mod deeds;
+mod failures;
+
 use std::fs;
 use std::time::Duration;
 
