@@ -38,6 +38,11 @@ pub(super) enum Reply {
     Refused(String),
 }
 
+/// Who runs this process, whoever it acts as.
+pub(super) fn real_uid() -> u32 {
+    nix::unistd::getuid().as_raw()
+}
+
 /// Makes the socket, in place of one that an earlier process left.
 pub(super) fn bind(path: &Path) -> Result<UnixListener, Error> {
     let failed = |source: io::Error| Error::Socket { path: path.to_owned(), source };

@@ -18,6 +18,7 @@ use self::database::Retention;
 use self::file::AuditFile;
 use self::queue::Queue;
 use super::operation::Operation;
+use super::store::tables::Dump;
 use super::store::{AuditRow, Store, StoreError};
 use crate::config::{AuditSettings, Paths};
 use crate::telemetry::Causes;
@@ -196,6 +197,14 @@ pub(super) async fn before(
     let record = of_operator::record_of(&settings.node, operator, whose, operation);
     let row = record.as_ref().filter(|_| settings.to_database).map(AuditRow::from);
     Ok((record, store.noting(row)))
+}
+
+/// What an import comes to in the database, to be made together with it: how many rows of which table were in it.
+pub(super) fn of_import(settings: &AuditSettings, operator: u32, dump: &Dump) -> Option<AuditRow> {
+    let rows = dump.0.iter().map(|(table, rows)| ((*table).to_owned(), serde_json::Value::from(rows.len())));
+    let who = Who { node: settings.node.clone(), operator: Some(operator), ..Who::default() };
+    let event = Event::PolicyChanged { operation: "import".to_owned(), detail: rows.collect() };
+    settings.to_database.then(|| AuditRow::from(&Record { at: Moment::now(), head: Head::new(who), event }))
 }
 
 /// Puts an operation in the file that was done while no node runs.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::client::ClientError;
 use super::store::Store;
 use super::store::tables::{Dump, Merge, Merged, TABLES, table};
+use super::{admin_socket, audit};
 use crate::config::ControlSettings;
 use crate::telemetry::Causes;
 
@@ -99,6 +100,7 @@ fn merge(
     }
     with_store(settings, async |store| {
         let how = if dry_run { Merge::Tried } else { Merge::Kept };
+        let store = &store.noting(audit::of_import(&settings.audit, admin_socket::real_uid(), &dump));
         let merged = store.merge(&dump, how).await.map_err(refused)?;
         let view = view(merged, dry_run, left_behind);
         match view.conflicts.is_empty() || dry_run {
