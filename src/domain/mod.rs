@@ -5,6 +5,7 @@
 
 mod attempt;
 mod audit;
+mod block;
 mod byte_count;
 mod certificate;
 mod claim;
@@ -28,6 +29,7 @@ mod view;
 
 pub use attempt::Attempt;
 pub use audit::{Deed, Escaped, Finish, PeerText, Started};
+pub use block::Block;
 pub use byte_count::{BadByteCount, ByteCount};
 pub use certificate::{
     AuthorityFacts, BadPrincipals, CertificateFacts, CertificateKind, Certified, Credential, CriticalOption,

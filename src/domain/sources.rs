@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::NamePattern;
+use super::{Block, NamePattern};
 
 /// One word of the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ struct Source {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum What {
     /// The addresses whose first bits are these.
-    Network { address: IpAddr, bits: u8 },
+    Block(Block),
     /// The addresses whose text fits: `192.0.2.*`.
     Text(NamePattern),
 }
@@ -73,46 +73,10 @@ impl Sources {
 impl What {
     fn holds(&self, address: IpAddr) -> bool {
         match self {
-            What::Network { address: network, bits } => prefix(address, *bits) == prefix(*network, *bits),
+            What::Block(block) => block.holds(address),
             What::Text(pattern) => pattern.matches(address.to_string().as_bytes()),
         }
     }
-}
-
-/// An address without its last bits.
-fn prefix(address: IpAddr, bits: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits.into())).unwrap_or(0);
-            IpAddr::V4((v4.to_bits() & mask).into())
-        }
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits.into())).unwrap_or(0);
-            IpAddr::V6((v6.to_bits() & mask).into())
-        }
-    }
-}
-
-fn network(text: &str) -> Result<What, BadSource> {
-    let unknown = || BadSource::NoAddress(text.chars().take(64).collect());
-    let (address, bits) = match text.split_once('/') {
-        None => (text, None),
-        Some((address, bits)) if bits.bytes().all(|b| b.is_ascii_digit()) => {
-            (address, Some(bits.parse::<u8>().map_err(|_| unknown())?))
-        }
-        Some(_) => return Err(unknown()),
-    };
-    let address: IpAddr = address.parse().map_err(|_| unknown())?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let bits = bits.unwrap_or(longest);
-    if bits > longest {
-        return Err(unknown());
-    }
-    let network = prefix(address, bits);
-    if network != address {
-        return Err(BadSource::LooseMask { text: text.to_owned(), network: format!("{network}/{bits}") });
-    }
-    Ok(What::Network { address, bits })
 }
 
 impl std::str::FromStr for Source {
@@ -127,7 +91,7 @@ impl std::str::FromStr for Source {
                 What::Text(rest.parse().map_err(|_| BadSource::NoAddress(rest.chars().take(64).collect()))?)
             }
             true => return Err(BadSource::NoAddress(rest.chars().take(64).collect())),
-            false => network(rest)?,
+            false => What::Block(rest.parse()?),
         };
         Ok(Source { is_refused, what })
     }
@@ -137,9 +101,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.is_refused { "!" } else { "" };
         match &self.what {
-            What::Network { address, bits: 32 } if address.is_ipv4() => write!(f, "{sign}{address}"),
-            What::Network { address, bits: 128 } => write!(f, "{sign}{address}"),
-            What::Network { address, bits } => write!(f, "{sign}{address}/{bits}"),
+            What::Block(block) => write!(f, "{sign}{block}"),
             What::Text(pattern) => write!(f, "{sign}{pattern}"),
         }
     }
@@ -234,7 +196,7 @@ mod tests {
 
         #[test]
         fn one_more_refusal_lets_nobody_in(list in any::<[u8; 4]>(), bits in 0_u8..=32, other in any::<[u8; 4]>()) {
-            let network = format!("{}/{bits}", prefix(list.into(), bits));
+            let network = Block::around(list.into(), bits).to_string();
             let refusing = format!("{network},!{}", IpAddr::from(other));
             for address in [list, other] {
                 let address = IpAddr::from(address).to_string();
