@@ -48,7 +48,9 @@ impl Node {
         let port = free_port();
         let state = dir.path().join("state");
         fs::create_dir(&state).expect("a state directory");
-        let settings = format!("listen = [\"127.0.0.1:{port}\"]\nstate = {state:?}\n{more_settings}\n");
+        let settings = format!(
+            "listen = [\"127.0.0.1:{port}\"]\nstate = {state:?}\nexempt_sources = [\"127.0.0.0/8\"]\n{more_settings}\n"
+        );
         fs::write(dir.path().join("enclos.toml"), settings).expect("a configuration");
         let log = File::create(dir.path().join("log")).expect("a log");
         let server = command(dir.path(), &["serve"])

@@ -3,11 +3,13 @@
 //! Runs in: whatever process starts the node, and the command line. Trusts: the operator, whose mistakes are answered
 //! with what would have been right.
 
+mod abuse;
 mod database;
 mod settings;
 mod system_users;
 mod written;
 
+pub use abuse::{AdmissionSettings, BadStartups, Penalties, ProxyProtocol, SourceBlock, Startups};
 pub use database::{Database, ServerUrl};
 pub use settings::{
     AuditPlace, AuditSettings, ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::abuse::AdmissionSettings;
 use super::database::Database;
 use crate::domain::{Layer, VariablePattern};
 
@@ -122,12 +123,8 @@ pub struct MonitorSettings {
     pub control_ids: (u32, u32),
     /// Layers without which the node must not start.
     pub require: Vec<Layer>,
-    /// How long a client may take to log in.
-    pub login_grace: Duration,
-    /// Most connections that have not logged in.
-    pub max_unauthenticated: usize,
-    /// Most connections in all.
-    pub max_connections: usize,
+    /// Who may come to the door, and for how long.
+    pub admission: AdmissionSettings,
     /// Sessions kept ready before their connection arrives.
     pub spare_sessions: usize,
 }

@@ -10,12 +10,13 @@ use std::{fs, io};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::abuse::{AdmissionSettings, Penalties, ProxyProtocol, SourceBlock, Startups};
 use super::database::Database;
 use super::settings::{
     AuditPlace, AuditSettings, ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings,
 };
 use super::system_users::system_user;
-use crate::domain::{Layer, VariablePattern};
+use crate::domain::{Block, Layer, VariablePattern};
 
 /// Read when no file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/enclos/enclos.toml";
@@ -95,7 +96,13 @@ pub struct Written {
     pub uid_count: u32,
     pub require: Vec<Layer>,
     pub login_grace: u64,
-    pub max_unauthenticated: usize,
+    pub login_grace_jitter: u64,
+    pub max_unauthenticated: Startups,
+    pub max_unauthenticated_per_source: Startups,
+    pub penalties: Penalties,
+    pub source_block: SourceBlock,
+    pub exempt_sources: Vec<Block>,
+    pub proxy_protocol: ProxyProtocol,
     pub max_connections: usize,
     pub spare_sessions: usize,
     pub max_auth_attempts: usize,
@@ -114,7 +121,7 @@ pub struct Written {
 }
 
 /// Every key there is, and what it takes.
-const KEYS: [(&str, &str); 26] = [
+const KEYS: [(&str, &str); 32] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
     (
         "database",
@@ -128,7 +135,17 @@ const KEYS: [(&str, &str); 26] = [
     ("uid_count", "a number such as 65536"),
     ("require", "a list of layers such as [\"landlock\"] (`enclos doctor` names them all)"),
     ("login_grace", "a number of seconds such as 120"),
-    ("max_unauthenticated", "a number such as 100"),
+    ("login_grace_jitter", "a number of seconds such as 4, or 0 for none"),
+    ("max_unauthenticated", "a number such as 100, or begin:rate:full in quotes such as \"50:30:100\""),
+    ("max_unauthenticated_per_source", "a number such as 40, or begin:rate:full in quotes such as \"20:30:40\""),
+    (
+        "penalties",
+        "seconds for some of failed, unknown_user, no_attempt, grace, crash, refused, begin, name_begin, longest, trust, and \
+         most, such as { failed = 5 }",
+    ),
+    ("source_block", "bits that addresses of one source have in common, such as { ipv4 = 32, ipv6 = 64 }"),
+    ("exempt_sources", "a list of addresses or networks such as [\"192.0.2.0/24\"]"),
+    ("proxy_protocol", "the addresses of balancers such as { from = [\"192.0.2.7\"], required = true }"),
     ("max_connections", "a number such as 4096"),
     ("spare_sessions", "a number such as 2"),
     ("max_auth_attempts", "a number such as 6"),
@@ -168,7 +185,13 @@ impl Default for Written {
             uid_count: ids.count,
             require: Vec::new(),
             login_grace: 120,
-            max_unauthenticated: 100,
+            login_grace_jitter: 4,
+            max_unauthenticated: Startups { begin: 50, rate: 30, full: 100 },
+            max_unauthenticated_per_source: Startups::at(40),
+            penalties: Penalties::default(),
+            source_block: SourceBlock::default(),
+            exempt_sources: Vec::new(),
+            proxy_protocol: ProxyProtocol::default(),
             max_connections: 4096,
             spare_sessions: 2,
             max_auth_attempts: 6,
@@ -324,9 +347,17 @@ impl Written {
                 ids,
                 control_ids: control_ids(&self.control_user, ids),
                 require: self.require,
-                login_grace: Duration::from_secs(self.login_grace),
-                max_unauthenticated: self.max_unauthenticated,
-                max_connections: self.max_connections,
+                admission: AdmissionSettings {
+                    login_grace: Duration::from_secs(self.login_grace),
+                    login_grace_jitter: Duration::from_secs(self.login_grace_jitter),
+                    unauthenticated: self.max_unauthenticated,
+                    unauthenticated_per_source: self.max_unauthenticated_per_source,
+                    max_connections: self.max_connections,
+                    source_block: self.source_block,
+                    exempt: self.exempt_sources,
+                    penalties: self.penalties,
+                    proxy_protocol: self.proxy_protocol,
+                },
                 spare_sessions: self.spare_sessions,
             },
             control: ControlSettings {
@@ -356,13 +387,22 @@ impl Written {
         if self.uid_first < 1000 || self.uid_count < 16 || self.uid_first.checked_add(self.uid_count).is_none() {
             return Err(("uid_first", "and uid_count must name at least 16 ids from 1000 on that nobody else has"));
         }
-        let above_zero: [(_, u64); 5] = [
+        let above_zero: [(_, u64); 4] = [
             ("login_grace", self.login_grace),
             ("max_connections", self.max_connections as u64),
-            ("max_unauthenticated", self.max_unauthenticated as u64),
             ("max_auth_attempts", self.max_auth_attempts as u64),
             ("max_hashing", self.max_hashing as u64),
         ];
+        if self.source_block.ipv4 > 32
+            || self.source_block.ipv6 > 128
+            || self.source_block.ipv4 == 0
+            || self.source_block.ipv6 == 0
+        {
+            return Err(("source_block", "must have 1 to 32 bits for ipv4 and 1 to 128 for ipv6"));
+        }
+        if self.penalties.most == 0 {
+            return Err(("penalties", "must keep at least one source (most = 1)"));
+        }
         match above_zero.into_iter().find(|(_, number)| *number == 0) {
             Some((key, _)) => Err((key, "must be above 0, or nobody could log in")),
             None if self.audit_file_size == 0 => Err(("audit_file_size", "must be at least 1 (MiB)")),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::bans::BanError;
 use super::outcome::Outcome;
 use super::remembered::Remembered;
 use super::serve::{Control, Until};
@@ -30,6 +31,18 @@ enum LookError {
     Store(#[from] StoreError),
     #[error("tell the monitor")]
     Monitor(#[from] LinkError),
+    #[error(transparent)]
+    Bans(#[from] BanError),
+}
+
+impl LookError {
+    /// The database is not there, if that is what it is.
+    fn away(&self) -> Option<&StoreError> {
+        match self {
+            LookError::Store(error) | LookError::Bans(BanError::Store(error)) => Some(error).filter(|e| e.is_away()),
+            _ => None,
+        }
+    }
 }
 
 impl Control {
@@ -43,8 +56,10 @@ impl Control {
         loop {
             match self.catch_up().await {
                 Ok(()) => self.note_answer(),
-                Err(LookError::Store(error)) if error.is_away() => self.note_away(&error),
-                Err(error) => tracing::error!(error = %Causes(&error), "changes of other nodes cannot be followed"),
+                Err(error) => match error.away() {
+                    Some(away) => self.note_away(away),
+                    None => tracing::error!(error = %Causes(&error), "changes of other nodes cannot be followed"),
+                },
             }
             self.tell_clients(&mut told).await;
             bell.wait(PAUSE).await;
@@ -82,6 +97,7 @@ impl Control {
         let any_password = matches!(about, About::Password(_)) || record == Record::Partial;
         match about {
             About::User(name) | About::Password(name) => self.codes().forget(Some(name)),
+            About::Bans => {}
             About::Account(_) | About::Anyone => self.codes().forget(None),
         }
         let mut ended = Vec::new();
@@ -97,6 +113,9 @@ impl Control {
             tracing::info!(change = number, %about, sessions = ended.len(), "access withdrawn");
         }
         self.end(ended, EndReason::Revoked).await?;
+        if matches!(about, About::Bans | About::Anyone) {
+            self.tell_bans().await?;
+        }
         self.remembered().forget(number, about);
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 mod admin_socket;
 mod audit;
+mod bans;
 mod certificates;
 pub mod client;
 mod codes;
@@ -52,6 +53,9 @@ pub enum Error {
         /// Why not.
         source: std::io::Error,
     },
+    /// The monitor cannot be told who is banned.
+    #[error("tell the monitor who is banned")]
+    Bans(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The monitor is gone or says what makes no sense.
     #[error("talk to the monitor")]
     Monitor(#[from] crate::wire::LinkError),

@@ -7,6 +7,7 @@ pub(super) mod accounts;
 mod audit;
 mod authenticators;
 mod authorities;
+mod bans;
 mod credentials;
 mod explaining;
 pub(super) mod grants;
@@ -27,8 +28,9 @@ use super::passwords::PasswordError;
 use super::store::{About, AuditPage, AuditQuery, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, Contradiction, ForwardChange, HomePath, KeyChange, Logins, Mode, Principals,
-    ProgramChange, RelPath, Secret, Services, Status, TermsChange, UploadChange, UserFacts, UserName, View,
+    AccountFacts, AccountName, Ban, BanOrigin, Banned, Contradiction, ForwardChange, HomePath, KeyChange, Logins, Mode,
+    Principals, ProgramChange, RelPath, Secret, Services, Status, TermsChange, Timestamp, UploadChange, UserFacts,
+    UserName, View,
 };
 
 /// One request of an operator.
@@ -174,6 +176,15 @@ pub enum Operation {
     CaUnrevoke {
         id: i64,
     },
+    BanAdd {
+        who: Banned,
+        ends: Option<Timestamp>,
+        reason: String,
+    },
+    BanList,
+    BanRemove {
+        who: Banned,
+    },
     SessionList,
     Status,
     SessionKill {
@@ -257,6 +268,7 @@ impl Operation {
             | Operation::AccountSetTerms { name, .. }
             | Operation::CaAdd { holder: CaHolder::Account { name }, .. }
             | Operation::AccountRemove { name, .. } => About::Account(name.clone()),
+            Operation::BanAdd { .. } | Operation::BanRemove { .. } => About::Bans,
             // Those that only ask, and whatever is not thought of here.
             _ => About::Anyone,
         }
@@ -329,6 +341,12 @@ pub enum OperationError {
     EmptyPassword,
     #[error("there is no session {conn}; list them with: enclos session list")]
     NoSession { conn: u64 },
+    #[error("that would ban everybody; stop the node, or disable accounts instead")]
+    BanOnAll,
+    #[error("a reason is at most {} bytes on one line", Ban::LONGEST_REASON)]
+    BadReason,
+    #[error("{who} is not banned; list bans with: enclos ban list")]
+    NoBan { who: Banned },
     #[error("no node is running here, so there are no sessions")]
     NotRunning,
     #[error(
@@ -462,6 +480,11 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::CaRevoke { what } => authorities::revoke(store, what).await,
         Operation::CaRevoked => authorities::revoked(store).await,
         Operation::CaUnrevoke { id } => authorities::unrevoke(store, id).await,
+        Operation::BanAdd { who, ends, reason } => {
+            bans::add(store, Ban { who, ends, reason, origin: BanOrigin::Operator }).await
+        }
+        Operation::BanList => bans::list(store).await,
+        Operation::BanRemove { who } => bans::remove(store, who).await,
         Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
         Operation::Explain(asked) => explaining::explain(store, *asked).await,
         Operation::Status => Ok(Done::quietly(Outcome::Done("no node is running here".to_owned()))),

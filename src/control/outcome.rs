@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Explanation;
 use crate::domain::{
-    AccountName, AuthorityId, Certified, ForwardPolicy, HomePath, KeyId, Logins, Mode, Principals, ProgramPolicy,
+    AccountName, AuthorityId, Ban, Certified, ForwardPolicy, HomePath, KeyId, Logins, Mode, Principals, ProgramPolicy,
     RelPath, Scope, Services, Status, Terms, Timestamp, UploadPolicy, UserName, View,
 };
 
@@ -42,6 +42,8 @@ pub enum Outcome {
     Explanation(Box<ExplanationView>),
     /// What an import did.
     Import(super::transfer::ImportView),
+    /// Bans.
+    Bans(Vec<Ban>),
     /// Live sessions.
     Sessions(Vec<SessionView>),
     /// Events of the audit trail.

@@ -56,6 +56,7 @@ impl Remembered {
         self.known.retain(|_, known| match about {
             About::User(name) | About::Password(name) => known.user.name != *name,
             About::Account(name) => known.account.name != *name,
+            About::Bans => true,
             About::Anyone => false,
         });
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
 use super::audit::{Audit, Made};
+use super::bans::Bans;
 use super::certificates::{self, Parsed};
 use super::codes::{self, Codes, Comer};
 use super::operation::{self, Affected, Operation, OperationError};
@@ -43,11 +44,12 @@ enum Memory {
 /// Everything that the tasks of control share.
 pub(super) struct Control {
     pub(super) store: Store,
-    ids: Ids,
+    pub(super) ids: Ids,
     judge: Judge,
     pub(super) monitor: AsyncLink,
     sessions: Mutex<Sessions>,
     codes: Mutex<Codes>,
+    pub(super) bans: Mutex<Bans>,
     /// Some session may end at another time than was known.
     terms_changed: Notify,
     pub(super) remembered: Mutex<Remembered>,
@@ -91,6 +93,7 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
         monitor,
         sessions: Mutex::default(),
         codes: Mutex::default(),
+        bans: Mutex::default(),
         terms_changed: Notify::new(),
         remembered: Mutex::new(remembered),
         database: settings.database.clone(),
@@ -100,14 +103,18 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
         takes_certificates,
         run: rand::random(),
     });
+    // Before anybody is let in.
+    control.tell_bans().await.map_err(|e| Error::Bans(Box::new(e)))?;
     control.monitor.send(&FromControl::Ready).await?;
     let operators = tokio::spawn(admin_socket::listen(admin, control.clone()));
     let follower = tokio::spawn(control.clone().follow(control.store.bell()));
     let clock = tokio::spawn(control.clone().end_expired());
+    let sharing = tokio::spawn(control.clone().share_penalties());
     let ended = listen(&control).await;
     operators.abort();
     follower.abort();
     clock.abort();
+    sharing.abort();
     writers.finish().await;
     ended
 }
@@ -135,6 +142,10 @@ impl Control {
                 let checked = self.opened((*record).clone()).await;
                 self.note_login(&record).await;
                 checked
+            }
+            ToControl::Penalised { source, seconds, reason } => {
+                self.penalised(source, seconds, reason);
+                Ok(())
             }
             ToControl::Closed { conn } => {
                 self.sessions().closed(conn);
@@ -450,6 +461,7 @@ impl Control {
         let done = match operation {
             Operation::SessionList => return Ok(Outcome::Sessions(self.sessions().list())),
             Operation::Status => return Ok(self.status()),
+            Operation::BanAdd { .. } | Operation::BanRemove { .. } => return self.change_bans(store, operation).await,
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
             operation => operation::apply(store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?,
         };

@@ -98,6 +98,7 @@ impl Sessions {
         let is_about = |record: &&SessionRecord| match about {
             About::User(name) | About::Password(name) => record.user == *name,
             About::Account(name) => record.account == *name,
+            About::Bans => false,
             About::Anyone => true,
         };
         self.live.values().filter(is_older).filter(is_about).cloned().collect()

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod audit;
+mod ban;
 mod block;
 mod byte_count;
 mod certificate;
@@ -29,6 +30,7 @@ mod view;
 
 pub use attempt::Attempt;
 pub use audit::{Deed, Escaped, Finish, PeerText, Started};
+pub use ban::{Ban, BanOrigin, Banned};
 pub use block::Block;
 pub use byte_count::{BadByteCount, ByteCount};
 pub use certificate::{

@@ -127,6 +127,10 @@ impl Node<'_> {
             }
             FromControl::Notice(notice) => self.notice = notice,
             FromControl::Unable { ticket } => return self.unable(ticket),
+            FromControl::BansBegin { round } => self.admission.bans.begin(round),
+            FromControl::Bans { round, bans } => self.admission.bans.add(round, bans),
+            FromControl::BansEnd { round } => self.hear_bans(round),
+            FromControl::Forgive(who) => self.forgive(&who),
             FromControl::End { conns, reason } => self.end_connections(&conns, reason),
         }
         Ok(())
@@ -169,6 +173,7 @@ impl Node<'_> {
 
     pub(super) fn lose_control(&mut self) -> Result<(), Error> {
         let Some(control) = self.control.take() else { return Ok(()) };
+        self.admission.bans.restart();
         control.kill().map_err(system("end control"))?;
         self.poll.forget(&control.link).map_err(system("stop watching control"))?;
         self.poll.forget(&control.pidfd).map_err(system("stop watching control"))?;

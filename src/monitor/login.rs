@@ -157,8 +157,10 @@ impl Node<'_> {
                 reason = %denial, "login denied"
             );
         }
-        self.note_denial(slot, claim, denial);
-        self.tell_session(slot, &ToSession::Denied)
+        self.note_denial(slot, claim, denial.to_string());
+        self.tell_session(slot, &ToSession::Denied)?;
+        self.count_denial(slot, claim, denial);
+        Ok(())
     }
 
     /// Believed: from here the session waits for its grants.
@@ -300,6 +302,7 @@ impl Node<'_> {
             key = record.fingerprint.as_deref(), certificate = record.certified.as_ref().map(tracing::field::display),
             "login"
         );
+        self.admission.penalties.logged_in(record.peer.ip(), &record.user, Instant::now());
         let cell = self.plan_cell(principal);
         self.begin_trail(slot, principal);
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
@@ -335,7 +338,7 @@ impl Node<'_> {
     /// What a session that has ended was waiting for.
     pub(super) fn drop_wait(&mut self, waits: Waits) {
         match waits {
-            Waits::Nothing => {}
+            Waits::Nothing | Waits::Header => {}
             Waits::Facts { ticket, .. } => drop(self.tickets.remove(&ticket)),
             Waits::Grants { helper, .. } => self.release_helper(helper, Fate::Ended),
         }
@@ -375,7 +378,10 @@ impl Node<'_> {
             Event::SftpClosed { read, written } => tracing::info!(conn, user, read, written, "sftp closed"),
             Event::Refused { what, why } => tracing::info!(conn, user, what = ?what, why = ?why, "refused"),
             Event::ProtocolError { what } => tracing::warn!(conn, user, what = ?what, "protocol error"),
-            Event::Panicked { place } => tracing::error!(conn, user, place = ?place, "session failed"),
+            Event::Panicked { place } => {
+                tracing::error!(conn, user, place = ?place, "session failed");
+                self.count_crash(slot);
+            }
         }
     }
 }

@@ -1,19 +1,21 @@
 //! The loop of the monitor: one descriptor ready, one thing done.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signalfd::SignalFd;
 
-use super::admission::{Admission, Load, Peer, turn_away};
+use super::admission::{Admission, Load, Offence, Peer, TurnedAway, draw};
 use super::attaching::Helpers;
 use super::cells::Cells;
 use super::children::{Child, Pause, reap};
 use super::ids::{ConnNumbers, IdPool};
 use super::listeners::{Listener, ToKeep, accept};
+use super::offences::moment;
 use super::poll::{Poll, Token};
-use super::sessions::{Phase, Sessions};
+use super::sessions::{Phase, Sessions, Waits};
 use super::{Error, Roles, system};
 use crate::cell::Privilege;
 use crate::config::MonitorSettings;
@@ -23,7 +25,9 @@ use crate::wire::{EndReason, FromSession, Link, LinkError, Noted, Notice, ToCont
 /// How often deadlines are looked at while there are any.
 const TICK: Duration = Duration::from_millis(100);
 /// What a session gets to say goodbye in before it is killed.
-const FAREWELL: Duration = Duration::from_millis(300);
+pub(super) const FAREWELL: Duration = Duration::from_millis(300);
+/// The same for one that was logging somebody in.
+const LONG_FAREWELL: Duration = Duration::from_secs(1);
 /// Connections accepted in one turn, so that a flood of them does not keep the others waiting.
 const ACCEPTED_AT_ONCE: usize = 64;
 
@@ -49,6 +53,7 @@ pub(super) struct Node<'a> {
     pub(super) leaving: Vec<OwnedFd>,
     pub(super) roles: Roles<'a>,
     pub(super) admission: Admission,
+    pub(super) turned_away: TurnedAway,
     pub(super) listeners: Vec<Listener>,
     pub(super) accepting: bool,
     pub(super) signals: SignalFd,
@@ -79,7 +84,7 @@ impl<'a> Node<'a> {
         privilege: Privilege,
         listeners: Vec<Listener>,
     ) -> Result<Node<'a>, Error> {
-        let most = settings.max_connections.saturating_add(settings.spare_sessions).saturating_add(16);
+        let most = settings.admission.max_connections.saturating_add(settings.spare_sessions).saturating_add(16);
         let ids = || IdPool::new(&settings.paths.ids(), settings.ids);
         let mut node = Node {
             settings,
@@ -92,10 +97,8 @@ impl<'a> Node<'a> {
             next_ticket: 1,
             leaving: Vec::new(),
             roles,
-            admission: Admission {
-                max_unauthenticated: settings.max_unauthenticated,
-                max_connections: settings.max_connections,
-            },
+            admission: Admission::new(&settings.admission),
+            turned_away: TurnedAway::new(Instant::now()),
             listeners,
             accepting: true,
             signals: super::stopping::take_signals()?,
@@ -168,6 +171,7 @@ impl<'a> Node<'a> {
             || !self.zygote_pause.is_over(Instant::now())
             || !self.leaving.is_empty()
             || !self.arrivals.is_empty()
+            || self.turned_away.is_restless()
             || self.cells.is_restless()
             || self.sessions.iter().any(|(_, s)| matches!(s.phase, Phase::Login { .. } | Phase::Ending { .. }))
     }
@@ -205,6 +209,7 @@ impl<'a> Node<'a> {
         if self.leaving_service {
             self.let_spare_ones_go()?;
         }
+        self.turned_away.tick(now);
         self.end_late(now);
         self.end_late_cells(now)?;
         self.hire()
@@ -228,23 +233,37 @@ impl<'a> Node<'a> {
         self.hire()
     }
 
-    fn admit(&mut self, socket: OwnedFd, address: std::net::SocketAddr) {
-        if let Some(why) = self.admission.refusal(self.load()) {
-            tracing::warn!(peer = %address, why, "connection turned away");
-            return turn_away(socket);
+    fn admit(&mut self, socket: OwnedFd, address: SocketAddr) {
+        let now = Instant::now();
+        if let Some(why) = self.admission.refusal(address.ip(), self.load(address.ip()), draw(), moment(now)) {
+            return self.turned_away.add(socket, address, &why, now);
         }
         let conn = self.conn_numbers.next();
-        let deadline = Instant::now() + self.settings.login_grace;
+        let deadline = self.admission.deadline(now);
         tracing::debug!(%conn, peer = %address, "connection");
         self.arrivals.push_back(Arrival { peer: Peer { conn, address, deadline }, socket });
     }
 
-    fn load(&self) -> Load {
+    /// How many there are, and how many come from the same source as this address.
+    pub(super) fn load(&self, from: IpAddr) -> Load {
+        let source = self.admission.source(from);
         let count = |wanted: fn(&Phase) -> bool| self.sessions.iter().filter(|(_, s)| wanted(&s.phase)).count();
-        let logins = count(|p| matches!(p, Phase::Login { .. }));
         let live = count(|p| matches!(p, Phase::Live { .. } | Phase::Ending { .. }));
-        let waiting = self.arrivals.len();
-        Load { unauthenticated: waiting + logins, connections: waiting + logins + live }
+        let logging_in = self.sessions.iter().filter_map(|(_, s)| match &s.phase {
+            Phase::Login { peer, .. } => Some(peer),
+            _ => None,
+        });
+        let (mut unauthenticated, mut of_source) = (0, 0);
+        for peer in self.arrivals.iter().map(|arrival| &arrival.peer).chain(logging_in) {
+            unauthenticated += 1;
+            of_source += usize::from(source.holds(peer.address.ip()));
+        }
+        Load { unauthenticated, of_source, connections: unauthenticated + live }
+    }
+
+    /// Closes connections that wait for a session.
+    pub(super) fn forget_arrivals(&mut self, is_meant: impl Fn(IpAddr) -> bool) {
+        self.arrivals.retain(|arrival| !is_meant(arrival.peer.address.ip()));
     }
 
     fn pause_accepting(&mut self, pause: bool) -> Result<(), Error> {
@@ -270,10 +289,13 @@ impl<'a> Node<'a> {
 
     fn employ(&mut self, slot: u32, arrival: Arrival) {
         let Some(session) = self.sessions.get(slot) else { return };
-        let serve = ToSession::Serve { conn: arrival.peer.conn, peer: arrival.peer.address, notice: self.notice };
+        let header = self.admission.header_rule(arrival.peer.address);
+        let waits = if header.is_some() { Waits::Header } else { Waits::Nothing };
+        let serve =
+            ToSession::Serve { conn: arrival.peer.conn, peer: arrival.peer.address, notice: self.notice, header };
         match session.link.try_send(&serve, Some(arrival.socket.as_fd())) {
             Ok(()) => {
-                session.phase = Phase::Login { peer: arrival.peer, waits: super::sessions::Waits::Nothing };
+                session.phase = Phase::Login { peer: arrival.peer, waits };
             }
             Err(error) => {
                 tracing::warn!(%error, "a spare session was of no use");
@@ -330,13 +352,22 @@ impl<'a> Node<'a> {
             Err(LinkError::Gone) => return self.forget_link(slot),
             Err(error) => return self.breach(slot, &error.to_string()),
         };
+        if matches!(session.phase, Phase::Ending { .. }) && request.message.is_question() {
+            // It was on its way when the session was told to end.
+            return Ok(());
+        }
         if !session.may_say(&request.message, Instant::now()) {
             return self.breach(slot, "request not allowed in this phase, or too many of them");
         }
         match request.message {
             FromSession::Born => session.namespace = request.fd,
+            FromSession::Left => session.has_left = true,
             FromSession::Ready => return self.greet(slot),
+            FromSession::Header(heading) => return self.take_header(slot, heading),
+            FromSession::Probe { user, .. } if self.is_banned(slot, &user, None) => {}
             FromSession::Probe { user, key } => return self.ask_about_probe(slot, user, key),
+            FromSession::Claim(claim) if self.is_banned(slot, &claim.user, Some(&claim)) => {}
+            FromSession::Claim(claim) if self.holds_back(slot, &claim) => {}
             FromSession::Claim(claim) => return self.ask_about_claim(slot, claim),
             FromSession::OpenCell => return self.open_cell(slot),
             FromSession::Event(event) => self.report(slot, event),
@@ -360,6 +391,7 @@ impl<'a> Node<'a> {
             session.kill();
         }
         self.note_breach(slot, what);
+        self.count_crash(slot);
         self.retire(slot, Instant::now());
         Ok(())
     }
@@ -400,6 +432,7 @@ impl<'a> Node<'a> {
         if let Some((_, pidfd)) = &session.process {
             self.poll.forget(pidfd).map_err(system("stop watching a session"))?;
         }
+        self.count_end(&session);
         match session.phase {
             Phase::Live { record, .. } => {
                 tracing::info!(conn = %record.conn, account = %record.account, user = %record.user, "session ended");
@@ -425,6 +458,7 @@ impl<'a> Node<'a> {
             let Some(session) = self.sessions.get(slot) else { return };
             match session.link.try_recv::<FromSession>() {
                 Ok(request) if session.may_say(&request.message, now) => match request.message {
+                    FromSession::Left => session.has_left = true,
                     FromSession::Event(event) => self.report(slot, event),
                     FromSession::Did(deeds) => self.pass_on_deeds(slot, deeds),
                     _ => {}
@@ -446,16 +480,22 @@ impl<'a> Node<'a> {
             tracing::warn!(count = gone, "connections ended that no session could serve in time");
         }
         self.end_late_helpers(now);
+        for slot in self.sessions.which(|s| matches!(&s.phase, Phase::Login { peer, .. } if peer.deadline <= now)) {
+            self.end_late_login(slot);
+        }
         for (_, session) in self.sessions.iter() {
-            match &session.phase {
-                Phase::Login { peer, .. } if peer.deadline <= now => {
-                    tracing::info!(conn = %peer.conn, peer = %peer.address, "login took too long");
-                    session.kill();
-                }
-                Phase::Ending { deadline } if *deadline <= now => session.kill(),
-                _ => {}
+            if matches!(&session.phase, Phase::Ending { deadline } if *deadline <= now) {
+                session.kill();
             }
         }
+    }
+
+    fn end_late_login(&mut self, slot: u32) {
+        let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) else { return };
+        let from = peer.address.ip();
+        tracing::info!(conn = %peer.conn, peer = %peer.address, "login took too long");
+        self.end(slot, EndReason::TooSlow);
+        self.charge(Offence::Grace, from, None);
     }
 
     /// Asks a session to say goodbye; it is killed when it does not end in time.
@@ -469,7 +509,10 @@ impl<'a> Node<'a> {
         if let Phase::Live { record, .. } = &session.phase {
             tracing::info!(conn = %record.conn, user = %record.user, ?reason, "session is being ended");
         }
-        self.retire(slot, Instant::now() + FAREWELL);
+        // Nothing is taken from anybody while a client that is logging in reads why it may not.
+        let is_logging_in = matches!(session.phase, Phase::Login { .. }) && reason != EndReason::Shutdown;
+        let farewell = if is_logging_in { LONG_FAREWELL } else { FAREWELL };
+        self.retire(slot, Instant::now() + farewell);
         if reason != EndReason::Shutdown {
             // The session may say goodbye; what it ran may not.
             let generation = self.sessions.generation(slot);

@@ -51,6 +51,12 @@ pub(super) struct Session {
     pub(super) proven: Option<Proven>,
     /// For the audit trail, from the moment somebody is in until the process has ended.
     pub(super) trail: Option<Box<Trail>>,
+    /// How often its client was denied.
+    pub(super) failures: u32,
+    /// Whether it said that it ends: one that does not has crashed.
+    pub(super) has_left: bool,
+    /// Whether its end was counted against its client already.
+    pub(super) is_counted: bool,
     spent: Spent,
 }
 
@@ -137,6 +143,8 @@ pub(super) enum Phase {
 /// What a session that is logging somebody in waits for.
 #[derive(Debug)]
 pub(super) enum Waits {
+    /// For the PROXY header of its connection.
+    Header,
     /// For its client.
     Nothing,
     /// For facts from control.
@@ -180,16 +188,21 @@ impl Asked {
 impl Phase {
     /// The table of requests: what a session may say in which phase.
     ///
-    /// What could a captured session gain? Before it has a connection it has read nothing. While a client logs in it
+    /// What could a captured session gain? Before it has a connection it has read nothing. On a connection from a listed
+    /// balancer it says once, before the client's first byte is read, which address the header names. While a client logs in it
     /// may claim a key that was never proven (the threat model says so), one claim at a time, each audited. Once live
     /// it may only report, about its own client alone; nothing it says then changes what it can reach.
     pub(super) fn permits(&self, request: &FromSession) -> bool {
         matches!(
             (self, request),
             (Phase::Newborn, FromSession::Born | FromSession::Ready | FromSession::Event(_))
+                | (Phase::Login { waits: Waits::Header, .. }, FromSession::Header(_))
                 | (Phase::Login { waits: Waits::Nothing, .. }, FromSession::Probe { .. } | FromSession::Claim(_))
                 | (Phase::Live { cell: Some(_), .. }, FromSession::OpenCell)
-                | (Phase::Login { .. } | Phase::Live { .. } | Phase::Ending { .. }, FromSession::Event(_))
+                | (
+                    Phase::Login { .. } | Phase::Live { .. } | Phase::Ending { .. },
+                    FromSession::Event(_) | FromSession::Left
+                )
                 | (Phase::Live { .. } | Phase::Ending { .. }, FromSession::Did(_))
         )
     }
@@ -207,6 +220,9 @@ impl Session {
             probed: None,
             proven: None,
             trail: None,
+            failures: 0,
+            has_left: false,
+            is_counted: false,
             spent: Spent::default(),
         }
     }
@@ -214,6 +230,11 @@ impl Session {
     /// Whether it may say this now; counts it.
     pub(super) fn may_say(&mut self, request: &FromSession, now: Instant) -> bool {
         self.phase.permits(request) && self.spent.count(request, now)
+    }
+
+    /// Whether its client has shown or offered anything.
+    pub(super) fn has_tried(&self) -> bool {
+        self.spent.probes + self.spent.claims > 0
     }
 
     /// Ends the process at once, with all that runs in its namespace.
@@ -239,7 +260,8 @@ impl Spent {
             FromSession::Did(_) => (&mut self.deeds, MOST_DEEDS),
             // One question at a time, and as many as a client may open channels in a while.
             FromSession::OpenCell => (&mut self.cells, MOST_CELLS),
-            FromSession::Born | FromSession::Ready => return true,
+            // Once by its phase.
+            FromSession::Born | FromSession::Ready | FromSession::Header(_) | FromSession::Left => return true,
         };
         *spent = spent.saturating_add(1);
         *spent <= most

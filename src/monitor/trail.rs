@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::login::now;
 use super::node::Node;
 use super::sessions::{Phase, Trail};
-use crate::authority::{Denial, Principal};
+use crate::authority::Principal;
 use crate::domain::{Claim, Proof};
 use crate::wire::{Deeds, Event, Holder, Note, Noted, Stamp, ToControl, Why};
 
@@ -40,9 +40,9 @@ impl Node<'_> {
     }
 
     /// Somebody was not let in.
-    pub(super) fn note_denial(&mut self, slot: u32, claim: &Claim, denial: Denial) {
+    pub(super) fn note_denial(&mut self, slot: u32, claim: &Claim, why: String) {
         let key = if let Proof::Key(key) = &claim.proof { Some(key.clone()) } else { None };
-        let (user, factor, why) = (claim.user.clone(), claim.proof.factor(), denial.to_string());
+        let (user, factor) = (claim.user.clone(), claim.proof.factor());
         self.note_of(slot, Noted::Denied { user, factor, key, why });
     }
 

@@ -116,6 +116,9 @@ impl Client {
                 Ok(true)
             }
             ToSession::Probed { worth: Worth::IfCertified } => Ok(self.let_sign(key)),
+            // The session is being ended. A client that is refused its last key leaves before it reads why; one that is asked
+            // to sign stays.
+            ToSession::Denied => Ok(true),
             _ => Err(LinkError::Malformed.into()),
         }
     }

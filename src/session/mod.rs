@@ -16,23 +16,28 @@ mod ledger;
 mod login;
 mod monitor_link;
 mod programs;
+mod proxy_header;
 mod sftp_channel;
 mod surroundings;
 mod transport;
 mod windows;
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use crate::cell;
 use crate::config::SessionSettings;
 use crate::domain::Mode;
-use crate::wire::{Event, FromSession, Link, LinkError, Notice, ToSession};
+use crate::wire::{EndReason, Event, FromSession, HeaderRule, Heading, Link, LinkError, Notice, ToSession};
 
 pub use host_keys::HostKeyError;
 use ledger::Ledger;
 use monitor_link::MonitorLink;
+pub use proxy_header::try_parse as parse_proxy_header;
 use transport::Transport;
 
 /// How long a connection that was told goodbye may take to hang up.
@@ -66,6 +71,16 @@ pub enum Error {
     /// The SSH connection failed or broke a rule.
     #[error("ssh")]
     Ssh(#[from] transport::SshError),
+}
+
+/// The same where nobody has logged in: an attempt that is being answered comes first, and every refusal takes its time.
+const LONG_FAREWELL: Duration = Duration::from_millis(900);
+
+fn farewell(reason: EndReason) -> Duration {
+    match reason {
+        EndReason::HeldBack | EndReason::Banned | EndReason::TooSlow => LONG_FAREWELL,
+        _ => FAREWELL,
+    }
 }
 
 /// Closes the process over what was attached: names beneath `/view` with their rights.
@@ -104,31 +119,40 @@ impl Prepared {
         // Whatever random numbers the zygote or its parents ever drew: this process draws others than its siblings.
         rand::rng().reseed().map_err(|e| Error::Random(e.to_string()))?;
         link.send(&FromSession::Ready, None)?;
-        let Some((socket, link, notice)) = await_connection(link)? else { return Ok(()) };
+        let Some((connection, link)) = await_connection(link)? else { return Ok(()) };
         // One thread: the pool of unborn sessions costs a fork each, and no lock is ever shared.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
         let ledger = Ledger::default();
-        let served = runtime.block_on(self.serve_connection(socket, link, notice, &ledger));
+        let served = runtime.block_on(self.serve_connection(connection, link, &ledger));
         runtime.shutdown_background();
         // Files that were open are closed by now.
         ledger.last_words();
         served
     }
 
-    async fn serve_connection(
-        &self,
-        socket: OwnedFd,
-        link: Link,
-        notice: Option<Notice>,
-        ledger: &Ledger,
-    ) -> Result<(), Error> {
+    async fn serve_connection(&self, connection: Accepted, link: Link, ledger: &Ledger) -> Result<(), Error> {
         let monitor = MonitorLink::new(link).map_err(Error::Runtime)?;
         ledger.send_to(monitor.clone());
         report_panics(&monitor);
+        let served = self.serve_client(connection, &monitor, ledger).await;
+        monitor.say_goodbye();
+        served
+    }
+
+    async fn serve_client(&self, connection: Accepted, monitor: &MonitorLink, ledger: &Ledger) -> Result<(), Error> {
+        let Accepted { socket, notice, header } = connection;
+        let mut stream = transport::connected(socket)?;
+        let ends = match header {
+            None => None,
+            Some(rule) => match proxied(&mut stream, monitor, rule).await? {
+                Proxied::In(ends) => ends,
+                Proxied::Out => return Ok(()),
+            },
+        };
         let client = login::Client::new(monitor.clone(), self.view.clone(), self.umask, self.confine);
         let client = client.telling(notice).noting(ledger.clone());
         let activity = client.activity();
-        let mut running = self.transport.begin(socket, client).await?;
+        let mut running = self.transport.begin(stream, ends, client).await?;
         loop {
             tokio::select! {
                 ended = running.ended() => {
@@ -138,8 +162,9 @@ impl Prepared {
                 reason = monitor.told_to_end() => {
                     // The monitor gives it little more time than the farewell.
                     ledger.close(FAREWELL / 4).await;
-                    running.disconnect(reason.sentence()).await;
-                    return tokio::time::timeout(FAREWELL, running.ended()).await.unwrap_or(Ok(()));
+                    let farewell = farewell(reason);
+                    running.disconnect(reason.sentence(), farewell).await;
+                    return tokio::time::timeout(farewell, running.ended()).await.unwrap_or(Ok(()));
                 }
                 () = activity.pause(QUIET) => cell::give_back_memory(),
             }
@@ -147,11 +172,51 @@ impl Prepared {
     }
 }
 
+/// What a session is given to serve.
+struct Accepted {
+    socket: OwnedFd,
+    notice: Option<Notice>,
+    header: Option<HeaderRule>,
+}
+
+/// Whether a connection that a balancer passes on may go on; with the addresses that its header names.
+enum Proxied {
+    In(Option<(SocketAddr, SocketAddr)>),
+    Out,
+}
+
+/// Reads the PROXY header and has the monitor decide about the address in it.
+async fn proxied(stream: &mut TcpStream, monitor: &MonitorLink, rule: HeaderRule) -> Result<Proxied, Error> {
+    let asking = async {
+        let header = proxy_header::read(stream, rule).await;
+        let (heading, ends) = match header {
+            Ok(header) => (header.heading(), header.ends()),
+            Err(bad) => (Heading::Bad { what: bad.to_string() }, None),
+        };
+        (monitor.ask(&FromSession::Header(heading)).await, ends)
+    };
+    let (answer, ends) = tokio::select! {
+        answered = asking => answered,
+        // Nothing can be said to the client yet that it would understand.
+        _ = monitor.told_to_end() => return Ok(Proxied::Out),
+    };
+    match answer? {
+        ToSession::Admitted => Ok(Proxied::In(ends)),
+        ToSession::TurnedAway { sentence } => {
+            proxy_header::say(stream, &sentence, FAREWELL).await;
+            Ok(Proxied::Out)
+        }
+        _ => Err(LinkError::Malformed.into()),
+    }
+}
+
 /// A spare session waits here, with one descriptor and nobody's data.
-fn await_connection(link: Link) -> Result<Option<(OwnedFd, Link, Option<Notice>)>, Error> {
+fn await_connection(link: Link) -> Result<Option<(Accepted, Link)>, Error> {
     match link.recv::<ToSession>() {
         Ok(received) => match (received.message, received.fd) {
-            (ToSession::Serve { notice, .. }, Some(socket)) => Ok(Some((socket, link, notice))),
+            (ToSession::Serve { notice, header, .. }, Some(socket)) => {
+                Ok(Some((Accepted { socket, notice, header }, link)))
+            }
             (ToSession::End(_), None) => Ok(None),
             _ => Err(LinkError::Malformed.into()),
         },

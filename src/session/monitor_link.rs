@@ -4,6 +4,7 @@
 //! a session that serves goes on, as it must when the monitor is restarted, and one that is logging somebody in fails.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ struct Inner {
     /// What was received and nobody has taken yet: at most an answer, for only one question is open at a time.
     answer: std::sync::Mutex<Option<Received<ToSession>>>,
     answered: Notify,
+    /// The monitor wants no questions any more.
+    is_over: AtomicBool,
     /// Held by whoever has a question open.
     asking: Mutex<()>,
     reports: Mutex<Budget>,
@@ -78,6 +81,7 @@ impl MonitorLink {
             link,
             answer: std::sync::Mutex::new(None),
             answered: Notify::new(),
+            is_over: AtomicBool::new(false),
             asking: Mutex::new(()),
             reports: Budget::new(MOST_REPORTS),
             deeds: Budget::new(MOST_DEEDS),
@@ -93,6 +97,9 @@ impl MonitorLink {
     /// The same for an answer that a descriptor comes with.
     pub(super) async fn ask_for(&self, question: &FromSession) -> Result<Received<ToSession>, LinkError> {
         let _one_at_a_time = self.inner.asking.lock().await;
+        if self.inner.is_over.load(Ordering::Relaxed) {
+            return Ok(Received { message: ToSession::Denied, fd: None, more: Vec::new() });
+        }
         self.inner.link.send(question).await?;
         loop {
             if let Some(answer) = self.take_answer() {
@@ -134,11 +141,21 @@ impl MonitorLink {
         drop(self.inner.link.try_send(&FromSession::Event(event)));
     }
 
+    /// Says that the process ends by itself. When the monitor is gone nobody asks.
+    pub(super) fn say_goodbye(&self) {
+        drop(self.inner.link.try_send(&FromSession::Left));
+    }
+
     /// Receives for as long as the session lives; returns when it is told to end.
     pub(super) async fn told_to_end(&self) -> EndReason {
         loop {
             match self.inner.link.recv::<ToSession>().await {
-                Ok(Received { message: ToSession::End(reason), .. }) => return reason,
+                Ok(Received { message: ToSession::End(reason), .. }) => {
+                    self.inner.is_over.store(true, Ordering::Relaxed);
+                    // Whoever waits for an answer would keep the SSH library from saying goodbye.
+                    self.put_answer(Received { message: ToSession::Denied, fd: None, more: Vec::new() });
+                    return reason;
+                }
                 Ok(answer) => self.put_answer(answer),
                 // Without a monitor there is nobody who could answer or end this session; it serves on.
                 Err(_) => {

@@ -10,6 +10,7 @@ mod prompt;
 mod warm_up;
 mod wishes;
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +24,11 @@ use tokio::net::TcpStream;
 use connection::Connection;
 use prompt::Prompt;
 
+use super::Error;
 use super::host_keys::HostKeys;
 use super::login::Client;
 use super::surroundings::Customs;
 use super::windows::WINDOW;
-use super::{Error, FAREWELL};
 use crate::config::SessionSettings;
 
 /// What the library failed with.
@@ -122,19 +123,28 @@ impl Transport {
         }
     }
 
-    /// Begins to speak SSH on a connected socket.
-    pub(super) async fn begin(&self, socket: OwnedFd, client: Client) -> Result<Running, Error> {
-        let stream = std::net::TcpStream::from(socket);
-        stream.set_nonblocking(true).map_err(Error::Runtime)?;
-        stream.set_nodelay(true).map_err(Error::Runtime)?;
+    /// Begins to speak SSH on a connection; `ends` are the client's address and ours where a balancer stands between.
+    pub(super) async fn begin(
+        &self,
+        stream: TcpStream,
+        ends: Option<(SocketAddr, SocketAddr)>,
+        client: Client,
+    ) -> Result<Running, Error> {
         // One that is gone already is found out soon.
-        let ends = stream.peer_addr().ok().zip(stream.local_addr().ok());
-        let stream = TcpStream::from_std(stream).map_err(Error::Runtime)?;
+        let ends = ends.or_else(|| stream.peer_addr().ok().zip(stream.local_addr().ok()));
         let stream = Buffered::new(Prompt::new(stream));
         let connection = Connection::new(client, self.customs.of_connection(ends));
         let running = server::run_stream(self.config.clone(), stream, connection).await?;
         Ok(Running { running })
     }
+}
+
+/// A connected socket, as the runtime has it.
+pub(super) fn connected(socket: OwnedFd) -> Result<TcpStream, Error> {
+    let stream = std::net::TcpStream::from(socket);
+    stream.set_nonblocking(true).map_err(Error::Runtime)?;
+    stream.set_nodelay(true).map_err(Error::Runtime)?;
+    TcpStream::from_std(stream).map_err(Error::Runtime)
 }
 
 /// The library reads every packet with two small reads; this takes what has arrived at once. What is written is not held
@@ -171,10 +181,10 @@ impl Running {
     }
 
     /// Tells the client why it is being disconnected (RFC 4253, section 11.1).
-    pub(super) async fn disconnect(&self, sentence: &str) {
+    pub(super) async fn disconnect(&self, sentence: &str, patience: Duration) {
         let handle = self.running.handle();
         let said = handle.disconnect(Disconnect::ByApplication, sentence.to_owned(), "en".to_owned());
         // A client that does not read cannot be told, and is not waited for.
-        drop(tokio::time::timeout(FAREWELL, said).await);
+        drop(tokio::time::timeout(patience, said).await);
     }
 }

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Deeds, Note};
 use crate::domain::{
-    AccountName, AsOf, Certified, Claim, ClaimedName, ConnId, Credential, Factors, Facts, ForwardPolicy, Grant,
-    HomePath, KeyBlob, LastLogin, Layout, ProgramPolicy, Services, Timestamp, UploadPolicy, UserName,
+    AccountName, AsOf, Ban, Banned, Block, Certified, Claim, ClaimedName, ConnId, Credential, Factors, Facts,
+    ForwardPolicy, Grant, HomePath, KeyBlob, LastLogin, Layout, ProgramPolicy, Services, Timestamp, UploadPolicy,
+    UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -19,6 +20,8 @@ pub enum FromSession {
     Born,
     /// Confined, and waiting for a connection.
     Ready,
+    /// What the PROXY header says that the connection began with. Answered by `Admitted`, or by the end of the session.
+    Header(Heading),
     /// A client offers a key without proof (RFC 4252, 7): is it worth a signature? Answered by [`ToSession::Probed`].
     Probe {
         /// The name typed.
@@ -30,10 +33,22 @@ pub enum FromSession {
     Claim(Claim),
     /// The client asks for a program: the principal's shell cell is needed. Answered by `Cell` or `NoCell`.
     OpenCell,
+    /// The connection is over and the process ends by itself: one that ends without this has crashed. Not answered.
+    Left,
     /// Something for the log and the audit trail. Not answered.
     Event(Event),
     /// What the client did, for the audit trail. Not answered.
     Did(Deeds),
+}
+
+impl FromSession {
+    /// Whether an answer is waited for.
+    pub fn is_question(&self) -> bool {
+        matches!(
+            self,
+            FromSession::Header(_) | FromSession::Probe { .. } | FromSession::Claim(_) | FromSession::OpenCell
+        )
+    }
 }
 
 /// What a session reports. Values are bounded, and escaped where they are printed.
@@ -67,6 +82,29 @@ pub enum Event {
     },
 }
 
+/// Whether a connection begins with a PROXY header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeaderRule {
+    /// It must.
+    Required,
+    /// It may.
+    Optional,
+}
+
+/// What a PROXY header says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Heading {
+    /// The client has this address.
+    From(SocketAddr),
+    /// The client is the one whose address the kernel sees.
+    Own,
+    /// It is missing or malformed.
+    Bad {
+        /// In which way, as a fixed phrase of ours.
+        what: String,
+    },
+}
+
 /// From the monitor to a session.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToSession {
@@ -78,6 +116,15 @@ pub enum ToSession {
         peer: SocketAddr,
         /// What the client is to be told before it logs in.
         notice: Option<Notice>,
+        /// Whether a PROXY header comes first; `None` when one would be garbage.
+        header: Option<HeaderRule>,
+    },
+    /// Answer to `Header`: the client may begin.
+    Admitted,
+    /// Answer to `Header`: it may not come in from there. The sentence is for it.
+    TurnedAway {
+        /// What to say before hanging up.
+        sentence: String,
     },
     /// Answer to `Probe`.
     Probed {
@@ -174,6 +221,12 @@ pub enum EndReason {
     Shutdown,
     /// An operator ended this one.
     Killed,
+    /// Too much was guessed from there, or for that name.
+    HeldBack,
+    /// The client did not log in in time.
+    TooSlow,
+    /// An operator banned the address or the name.
+    Banned,
 }
 
 impl EndReason {
@@ -183,6 +236,11 @@ impl EndReason {
             EndReason::Revoked => "your access was withdrawn; ask the account's owner",
             EndReason::Shutdown => "the server is shutting down; try again later",
             EndReason::Killed => "this session was ended by an operator",
+            EndReason::HeldBack => {
+                "too many failed logins from your address or for this name; wait some minutes, or use a key"
+            }
+            EndReason::TooSlow => "logging in took too long; try again",
+            EndReason::Banned => "your address or this name is banned here; ask the operator",
         }
     }
 }
@@ -258,6 +316,15 @@ pub enum ToControl {
     Closed {
         /// Which.
         conn: ConnId,
+    },
+    /// A source is penalised here, which other nodes and operators are to know.
+    Penalised {
+        /// Which.
+        source: Block,
+        /// For how long.
+        seconds: u64,
+        /// For what.
+        reason: String,
     },
     /// The service is left to another process, and to its control.
     Leaving {
@@ -344,6 +411,25 @@ pub enum FromControl {
     },
     /// Tell clients this, or nothing, from now on.
     Notice(Option<Notice>),
+    /// All bans follow, in place of those that were told before.
+    BansBegin {
+        /// Tells these from others that are told at the same time; of two the higher counts.
+        round: u64,
+    },
+    /// Some of them.
+    Bans {
+        /// As at the beginning.
+        round: u64,
+        /// These.
+        bans: Vec<Ban>,
+    },
+    /// These were all.
+    BansEnd {
+        /// As at the beginning.
+        round: u64,
+    },
+    /// An operator lifted a ban or a penalty: what is outstanding for them is forgiven.
+    Forgive(Banned),
     /// End these sessions.
     End {
         /// Which.

@@ -17,8 +17,8 @@ pub use audit::{Deeds, Holder, Note, Noted, Stamp, Why};
 pub use forwards::{Forward, Forwarded, Origin, Place, Reason, Refusal, Target};
 pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received};
 pub use messages::{
-    EndReason, Event, FromControl, FromSession, FromZygote, Granted, Notice, Office, Question, SessionRecord,
-    ToControl, ToSession, ToZygote, Worth,
+    EndReason, Event, FromControl, FromSession, FromZygote, Granted, HeaderRule, Heading, Notice, Office, Question,
+    SessionRecord, ToControl, ToSession, ToZygote, Worth,
 };
 pub use programs::{Ended, FromCell, FromWorker, NotStarted, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
 pub use streams::{read, set_nonblocking, shut_down_writing, write};

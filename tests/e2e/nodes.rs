@@ -18,14 +18,14 @@ as_root_and_rootless!(
 );
 
 /// Two nodes on one database. Fields are dropped in this order.
-struct Pair {
-    here: Node,
-    there: Node,
+pub(crate) struct Pair {
+    pub(crate) here: Node,
+    pub(crate) there: Node,
     postgres: Option<Postgres>,
 }
 
 impl Pair {
-    fn start(identity: Identity, here: &str, there: &str, postgres: Option<Postgres>) -> Pair {
+    pub(crate) fn start(identity: Identity, here: &str, there: &str, postgres: Option<Postgres>) -> Pair {
         let (mut first, mut second) = (Node::prepare(identity), Node::prepare(identity));
         let database = match &postgres {
             Some(postgres) => postgres.url(),
@@ -41,7 +41,7 @@ impl Pair {
     }
 
     /// `acme` with users of the other node.
-    fn with_users<const N: usize>(&self, names: [&str; N]) -> [Login; N] {
+    pub(crate) fn with_users<const N: usize>(&self, names: [&str; N]) -> [Login; N] {
         self.here.account("acme");
         names.map(|name| self.here.user(name, "acme", &[("www/site1", "rw")]).on(&self.there))
     }

@@ -8,7 +8,7 @@ use super::forward_options::ForwardOptions;
 use super::program_options::ProgramOptions;
 use super::terms_options::{KeyOptions, TermsOptions};
 use super::upload_options::UploadOptions;
-use crate::domain::{AccountName, HomePath, Mode, RelPath, Service, UnknownView, UserName, View};
+use crate::domain::{AccountName, Block, HomePath, Mode, RelPath, Service, Timestamp, UnknownView, UserName, View};
 
 /// An SSH server for shared accounts: every login is kept by the kernel inside its own part of one account.
 ///
@@ -68,6 +68,9 @@ pub(super) enum Command {
     Export(Export),
     /// Put into the database what an export says, or what another server knows
     Import(Import),
+    /// Addresses, networks and names that are not let in, on all nodes
+    #[command(subcommand)]
+    Ban(Ban),
     /// Live sessions of the node that runs here
     #[command(subcommand)]
     Session(Session),
@@ -436,6 +439,40 @@ pub(super) enum HostKey {
         /// Name of the host
         host: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Ban {
+    /// Let nobody in who comes from there, or by that name; their sessions end on all nodes
+    Add {
+        #[command(flatten)]
+        target: BanTarget,
+        /// How long: 90s, 15m, 2h, 7d [default: for ever]
+        #[arg(long = "for", value_name = "TIME", conflicts_with = "until")]
+        lasts: Option<super::bans::Lasting>,
+        /// Until when: 2026-12-31, 2026-12-31T18:00 (in this host's zone) or 2026-12-31T18:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = super::terms_options::time)]
+        until: Option<Timestamp>,
+        /// Why, for whoever reads the list or the log
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// List bans, and the sources that are turned away for what they did
+    List,
+    /// Let them in again, whether somebody or a penalty had banned them
+    Remove {
+        #[command(flatten)]
+        target: BanTarget,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BanTarget {
+    /// An address or a network: 192.0.2.7, 192.0.2.0/24, 2001:db8::/48
+    pub(super) address: Option<Block>,
+    /// A login name, wherever it comes from, or from that address alone
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: Option<UserName>,
 }
 
 #[derive(Debug, Subcommand)]

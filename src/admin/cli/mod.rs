@@ -4,6 +4,7 @@ mod accounts;
 mod args;
 mod audit;
 mod authorities;
+mod bans;
 mod credentials;
 mod explain;
 mod forward_options;
@@ -137,6 +138,7 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Export(options) => transfer::export(&context, &options)?,
         Command::Import(options) => transfer::import(&context, &options)?,
         Command::Ca(command) => authorities::run(&context, *command)?,
+        Command::Ban(command) => bans::run(&context, command)?,
         Command::Session(command) => sessions::run(&context, command)?,
         Command::HostKey(command) => host_keys::run(&context, &command)?,
         Command::Audit(options) => audit::run(&context, *options)?,

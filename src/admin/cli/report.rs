@@ -11,7 +11,9 @@ use crate::control::{
     AccountView, Answer, AuthenticatorView, AuthorityView, ChangedPath, ExplanationView, GrantView, KeyView, Outcome,
     RevocationView, Revoked, SessionView, UserView, Verdict, times,
 };
-use crate::domain::{ForwardPolicy, LayerReport, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy};
+use crate::domain::{
+    Ban, ForwardPolicy, LayerReport, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy,
+};
 use crate::telemetry::Causes;
 
 /// Prints what an operation came to.
@@ -56,6 +58,7 @@ fn to_text(outcome: &Outcome) -> String {
         Outcome::Authenticator(authenticator) => enrolled(authenticator),
         Outcome::Import(view) => imported(view),
         Outcome::Explanation(explanation) => explained(explanation),
+        Outcome::Bans(list) => bans(list),
         Outcome::Sessions(list) => sessions(list),
         Outcome::Events(list) => list.iter().map(|e| event(&e.event)).collect::<Vec<_>>().join("\n"),
         Outcome::Changes(list) => changes(list),
@@ -268,6 +271,14 @@ fn terms(terms: &Terms) -> String {
     said.extend(terms.expires.map(|end| format!("until {}", times::shown(end))));
     said.extend((!terms.from.is_everywhere()).then(|| format!("from {}", terms.from)));
     said.join("; ")
+}
+
+fn bans(list: &[Ban]) -> String {
+    let row = |ban: &Ban| {
+        let ends = ban.ends.map_or_else(|| "for ever".to_owned(), times::shown);
+        vec![ban.who.to_string(), ends, ban.origin.as_str().to_owned(), ban.reason.clone()]
+    };
+    layout(&["BANNED", "UNTIL", "BY", "REASON"], &list.iter().map(row).collect::<Vec<_>>())
 }
 
 fn sessions(list: &[SessionView]) -> String {

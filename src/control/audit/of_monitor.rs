@@ -73,6 +73,9 @@ fn word(why: Why) -> &'static str {
         Why::Told(EndReason::Revoked) => "revoked",
         Why::Told(EndReason::Shutdown) => "shutdown",
         Why::Told(EndReason::Killed) => "killed",
+        Why::Told(EndReason::Banned) => "banned",
+        // Those are not in yet, and no session of theirs is on record.
+        Why::Told(EndReason::HeldBack | EndReason::TooSlow) => "client",
         Why::Broken => "broken",
     }
 }

@@ -9,7 +9,7 @@ use crate::telemetry::audit::{Event, Head, Moment, Record, Who};
 
 /// What may be on record of an operation. What is not listed is not told, so a field that is new and perhaps a secret
 /// stays out until somebody has thought of it.
-const TOLD: [&str; 24] = [
+const TOLD: [&str; 27] = [
     "name",
     "uid",
     "gid",
@@ -34,6 +34,9 @@ const TOLD: [&str; 24] = [
     "authority",
     "principals",
     "id",
+    "who",
+    "ends",
+    "reason",
 ];
 /// What stands in its place.
 const UNTOLD: &str = "(not recorded)";
@@ -51,6 +54,7 @@ impl Operation {
                 | Operation::KeyList { .. }
                 | Operation::CaList
                 | Operation::CaRevoked
+                | Operation::BanList
                 | Operation::SessionList
                 | Operation::Status
                 | Operation::Explain(_)
@@ -106,7 +110,7 @@ pub(in crate::control) async fn whom(store: &Store, operation: &Operation) -> Re
             Who { user: Some(user), account, ..Who::default() }
         }
         (About::Account(account), _) => Who { account: Some(account), ..Who::default() },
-        (About::Anyone, _) => Who::default(),
+        (About::Bans | About::Anyone, _) => Who::default(),
     })
 }
 

@@ -27,6 +27,8 @@ pub(in crate::control) enum About {
     Password(UserName),
     /// All users of an account.
     Account(AccountName),
+    /// Bans, which take nothing from anybody that the database knows of.
+    Bans,
     /// Perhaps everybody.
     Anyone,
 }
@@ -37,6 +39,7 @@ impl fmt::Display for About {
             About::User(name) => write!(f, "user {name}"),
             About::Password(name) => write!(f, "password {name}"),
             About::Account(name) => write!(f, "account {name}"),
+            About::Bans => f.write_str("bans"),
             About::Anyone => f.write_str("anyone"),
         }
     }
@@ -50,6 +53,7 @@ impl FromStr for About {
             Some(("user", name)) => name.parse().map(About::User).map_err(drop),
             Some(("password", name)) => name.parse().map(About::Password).map_err(drop),
             Some(("account", name)) => name.parse().map(About::Account).map_err(drop),
+            _ if text == "bans" => Ok(About::Bans),
             // Of a newer release, perhaps.
             _ => Ok(About::Anyone),
         }

@@ -6,6 +6,7 @@ mod accounts;
 mod audit;
 mod authenticators;
 mod authorities;
+mod bans;
 mod changes;
 mod connect;
 mod facts;

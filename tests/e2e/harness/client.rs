@@ -17,6 +17,7 @@ pub(crate) struct Login {
     known_hosts: PathBuf,
     password: Option<String>,
     methods: Option<&'static str>,
+    from: Option<&'static str>,
 }
 
 impl Login {
@@ -31,6 +32,7 @@ impl Login {
             known_hosts: dir.join("known_hosts"),
             password: None,
             methods: None,
+            from: None,
         };
         new_key(&login.key);
         login.trust_host_key(&node.state().join("keys/ssh_host_ed25519_key"));
@@ -48,6 +50,19 @@ impl Login {
         fs::create_dir_all(&dir).expect("a directory");
         let known_hosts = dir.join(format!("known_hosts-{}", self.user));
         let login = Login { port: node.port(), known_hosts, ..self.clone() };
+        login.trust_host_key(&node.state().join("keys/ssh_host_ed25519_key"));
+        login
+    }
+
+    /// The same person at another address, one of this host.
+    pub(crate) fn from(&self, address: &'static str) -> Login {
+        Login { from: Some(address), ..self.clone() }
+    }
+
+    /// The same person, by way of something that listens on another port for the same node.
+    pub(crate) fn through(&self, node: &Node, port: u16) -> Login {
+        let known_hosts = node.dir().join("clients").join(format!("known_hosts-{}-{port}", self.user));
+        let login = Login { port, known_hosts, ..self.clone() };
         login.trust_host_key(&node.state().join("keys/ssh_host_ed25519_key"));
         login
     }
@@ -109,6 +124,9 @@ impl Login {
         };
         for option in set.into_iter().chain(fixed.into_iter().chain(method).map(str::to_owned)) {
             options.extend(["-o".to_owned(), option]);
+        }
+        if let Some(from) = self.from {
+            options.extend(["-o".to_owned(), format!("BindAddress={from}")]);
         }
         options
     }

@@ -352,6 +352,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("authorities", "whom a database trusts is said in it: enclos ca list, and enclos ca add there"),
     ("_sqlx_migrations", "the other database has its own"),
     ("audit", "what happened belongs to the database it happened in; enclos audit prints it"),
+    ("bans", "they are about what troubles this installation, and most end soon; enclos ban list --json prints them"),
     ("change_count", "nodes of this database count by it"),
     ("changes", "nodes of this database have heard of them"),
 ];
