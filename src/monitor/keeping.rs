@@ -95,7 +95,11 @@ impl Node<'_> {
         let writable: Vec<&Path> = database.directory().into_iter().chain([run.as_path(), audit.as_path()]).collect();
         let readable = database.readable();
         let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &writable, &readable) {
-            Ok(()) => role(link, office),
+            Ok(()) => {
+                // Each password takes a block of 19 MiB, which would otherwise stay with the thread that judged it.
+                crate::sys::prepare_heap();
+                role(link, office)
+            }
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "control could not drop its privileges");
                 ExitCode::FAILURE

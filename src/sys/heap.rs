@@ -5,7 +5,8 @@
 /// everything back when the burst is over.
 const KEPT_IN_A_BURST: libc::c_int = 8 * 1024 * 1024;
 
-/// Sets up the allocator of a process that will fork many small ones. Called once, before the first fork.
+/// Sets up the allocator of a process that will fork many small ones, or that needs large blocks for moments. Called once,
+/// before the first fork or thread.
 pub fn prepare_heap() {
     for (option, value) in
         [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, KEPT_IN_A_BURST), (libc::M_TRIM_THRESHOLD, KEPT_IN_A_BURST)]

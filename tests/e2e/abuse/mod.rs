@@ -4,6 +4,7 @@
 
 mod bans;
 mod caps;
+mod hostile;
 mod penalties;
 mod proxied;
 mod stranger;

@@ -23,13 +23,13 @@ const BOTH: &str = "PreferredAuthentications=publickey,password";
 const CODE: &str = "PreferredAuthentications=keyboard-interactive";
 
 /// What a user's app holds.
-struct App {
+pub(crate) struct App {
     secret: String,
     recovery: Vec<String>,
 }
 
 impl App {
-    fn of(node: &Node, user: &str) -> App {
+    pub(crate) fn of(node: &Node, user: &str) -> App {
         let json: serde_json::Value =
             serde_json::from_str(&node.admin(&["totp", "enrol", user, "--json"])).expect("JSON");
         let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
@@ -40,7 +40,7 @@ impl App {
     }
 
     /// The code of this step, or of one that follows: each can be used once, and in order only.
-    fn code(&self, later: u32) -> String {
+    pub(crate) fn code(&self, later: u32) -> String {
         let program = "import base64, hashlib, hmac, struct, sys, time\n\
             step = int(time.time()) // 30 + int(sys.argv[2])\n\
             mac = hmac.new(base64.b32decode(sys.argv[1]), struct.pack('>Q', step), hashlib.sha1).digest()\n\

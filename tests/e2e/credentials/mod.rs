@@ -5,6 +5,8 @@ mod codes;
 mod keys;
 mod passwords;
 
+pub(crate) use codes::App;
+
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
