@@ -8,7 +8,7 @@ use super::admin_socket::Reply;
 use super::audit;
 use super::operation::{self, Operation};
 use super::outcome::{Outcome, SessionView};
-use super::store::Store;
+use super::store::{Presented, Store};
 use crate::config::{ControlSettings, Paths};
 use crate::telemetry::Causes;
 
@@ -138,5 +138,26 @@ fn alone(settings: &ControlSettings, operation: Operation, operator: u32) -> Res
             audit::note_alone(&settings.audit, &settings.paths, &record).map_err(ClientError::Audit)?;
         }
         Ok(outcome)
+    })
+}
+
+/// How long it takes to look up these claims, one after the other, as a login does: who is behind a name, with all that is
+/// granted, and whether a key is theirs. For the benchmark.
+pub fn time_lookups(
+    settings: &ControlSettings,
+    claims: &[(crate::domain::ClaimedName, crate::domain::KeyBlob)],
+) -> Result<Vec<(std::time::Duration, bool)>, ClientError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
+    let refused = |e: super::StoreError| ClientError::Refused(Causes(&e).to_string());
+    runtime.block_on(async {
+        let store = Store::open(&settings.database).await.map_err(refused)?;
+        let mut times = Vec::with_capacity(claims.len());
+        for (name, key) in claims {
+            let since = std::time::Instant::now();
+            let known = store.known(name, Presented::Key(key)).await.map_err(refused)?;
+            times.push((since.elapsed(), known.is_some_and(|known| known.key.is_some())));
+        }
+        store.close().await;
+        Ok(times)
     })
 }

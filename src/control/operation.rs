@@ -95,6 +95,10 @@ pub enum Operation {
     },
     UserList {
         account: Option<AccountName>,
+        /// Only those whose names come after it.
+        after: Option<UserName>,
+        /// At most so many; never more than fit into one answer.
+        most: u32,
     },
     UserShow {
         name: UserName,
@@ -454,7 +458,7 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::UserSetServices { name, services } => programs::set_services(store, name, services).await,
         Operation::UserSetPrograms { name, change } => programs::set(store, name, change).await,
         Operation::UserSetView { name, view } => users::set_view(store, name, view).await,
-        Operation::UserList { account } => users::list(store, account).await,
+        Operation::UserList { account, after, most } => users::list(store, account, after, most).await,
         Operation::UserShow { name } => users::show(store, &name).await,
         Operation::UserSetStatus { name, status } => users::set_status(store, name, status).await,
         Operation::UserRemove { name } => users::remove(store, name).await,

@@ -115,7 +115,7 @@ fn demo_user(context: &Context<'_>, account: &AccountView, name: &str, path: &st
     if !key.exists() {
         host_keys::write_pair(&key, ssh_key::Algorithm::Ed25519, &format!("{name}@demo"))?;
     }
-    let has_user = matches!(context.ask(Operation::UserList { account: None })?,
+    let has_user = matches!(context.ask(Operation::UserList { account: None, after: None, most: 1000 })?,
         Outcome::Users(users) if users.iter().any(|u| u.name == user));
     if has_user {
         return Ok(());

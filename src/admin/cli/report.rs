@@ -65,6 +65,41 @@ fn to_text(outcome: &Outcome) -> String {
     }
 }
 
+/// A long list of users, printed page by page.
+pub(super) struct Pages {
+    json: bool,
+    is_first: bool,
+}
+
+impl Pages {
+    pub(super) fn begin(json: bool) -> Result<Pages> {
+        if json {
+            say("[")?;
+        }
+        Ok(Pages { json, is_first: true })
+    }
+
+    pub(super) fn print(&mut self, page: &[UserView]) -> Result<()> {
+        let text = match (self.json, self.is_first) {
+            (true, _) => {
+                let users =
+                    page.iter().map(serde_json::to_string_pretty).collect::<std::result::Result<Vec<_>, _>>()?;
+                let comma = if self.is_first { "" } else { "," };
+                if users.is_empty() { String::new() } else { format!("{comma}{}", users.join(",\n")) }
+            }
+            (false, true) => users(page),
+            // The heading stands once.
+            (false, false) => users(page).split_once('\n').map_or(String::new(), |(_, rows)| rows.to_owned()),
+        };
+        self.is_first = false;
+        if text.is_empty() { Ok(()) } else { say(&text) }
+    }
+
+    pub(super) fn end(self) -> Result<()> {
+        if self.json { say("]") } else { Ok(()) }
+    }
+}
+
 fn accounts(list: &[AccountView]) -> String {
     let row = |a: &AccountView| {
         vec![

@@ -1,10 +1,10 @@
 //! `enclos user …`
 
 use super::args::{User, ViewSetting};
-use super::{CommandError, Context, Result, authorities};
-use crate::control::Operation;
+use super::{CommandError, Context, Result, authorities, report};
+use crate::control::{Operation, Outcome};
 use crate::domain::{
-    BadLogins, ForwardChange, Logins, ProgramChange, Service, Setting, Status, UploadChange, UserName,
+    AccountName, BadLogins, ForwardChange, Logins, ProgramChange, Service, Setting, Status, UploadChange, UserName,
 };
 
 pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
@@ -27,12 +27,32 @@ pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
             asked.extend(changes(&name, view, service, uploads, forwards, programs));
             return set(context, asked);
         }
-        User::List { account } => Operation::UserList { account },
+        User::List { account } => return list(context, account),
         User::Show { name } => Operation::UserShow { name },
         User::Enable { name } => Operation::UserSetStatus { name, status: Status::Active },
         User::Disable { name } => Operation::UserSetStatus { name, status: Status::Disabled },
         User::Remove { name } => Operation::UserRemove { name },
     })
+}
+
+/// Users of one page: what is asked for, held and printed at a time.
+const PAGE: u32 = 500;
+
+/// Lists page by page: nobody holds all of them.
+fn list(context: &Context<'_>, account: Option<AccountName>) -> Result<()> {
+    let mut pages = report::Pages::begin(context.json)?;
+    let mut after = None;
+    loop {
+        let asked = Operation::UserList { account: account.clone(), after: after.take(), most: PAGE };
+        let Outcome::Users(users) = context.ask(asked)? else {
+            return Err(CommandError::Input("users cannot be listed".to_owned()));
+        };
+        pages.print(&users)?;
+        after = users.last().map(|user| user.name.clone());
+        if users.len() < PAGE as usize {
+            return pages.end();
+        }
+    }
 }
 
 fn good<T, E: std::fmt::Display>(change: std::result::Result<T, E>) -> Result<T> {

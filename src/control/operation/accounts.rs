@@ -72,7 +72,7 @@ pub(super) async fn set_terms(store: &Store, name: AccountName, wanted: TermsCha
 
 pub(super) async fn remove(store: &Store, name: AccountName, with_users: bool) -> Result<Done> {
     let found = account(store, &name).await?;
-    let users = u32::try_from(store.users(Some(&name)).await?.len()).unwrap_or(u32::MAX);
+    let users = store.user_count(found.id).await?;
     if users > 0 && !with_users {
         return Err(OperationError::HasUsers { name, users });
     }

@@ -3,7 +3,7 @@
 use super::grants::check_layout;
 use super::programs::check_forced;
 use super::{Affected, Done, OperationError, Result, account, commit, user};
-use crate::control::outcome::{GrantView, Outcome, UserView};
+use crate::control::outcome::{GrantView, Outcome};
 use crate::control::store::Store;
 use crate::domain::{
     AccountName, ForwardChange, ForwardPolicy, ProgramChange, ProgramPolicy, Services, Status, TermsChange,
@@ -16,6 +16,9 @@ pub(super) struct Policies {
     pub(super) forwards: ForwardChange,
     pub(super) programs: ProgramChange,
 }
+
+/// Most users in one answer.
+const MOST_LISTED: u32 = 1000;
 
 pub(super) async fn add(
     store: &Store,
@@ -43,29 +46,26 @@ pub(super) async fn add(
     show(store, &name).await
 }
 
-pub(super) async fn list(store: &Store, of: Option<AccountName>) -> Result<Done> {
+/// One page of users with their grants, by name. All of them may be more than anybody holds at once.
+pub(super) async fn list(store: &Store, of: Option<AccountName>, after: Option<UserName>, most: u32) -> Result<Done> {
     if let Some(name) = &of {
         account(store, name).await?;
     }
-    let mut views = store.users(of.as_ref()).await?;
-    for view in &mut views {
-        add_grants(store, view).await?;
-    }
+    let mut views = store.users(of.as_ref(), after.as_ref(), most.clamp(1, MOST_LISTED)).await?;
+    store.add_grants(&mut views).await?;
     Ok(Done::quietly(Outcome::Users(views)))
 }
 
 pub(super) async fn show(store: &Store, name: &UserName) -> Result<Done> {
-    let (owner, _) = user(store, name).await?;
-    let found = store.users(Some(&owner.name)).await?.into_iter().find(|u| u.name == *name);
-    let mut view = found.ok_or_else(|| OperationError::NoUser { name: name.clone(), nearest: None })?;
-    add_grants(store, &mut view).await?;
-    Ok(Done::quietly(Outcome::User(view)))
-}
-
-async fn add_grants(store: &Store, view: &mut UserView) -> Result<()> {
-    let (_, found) = user(store, &view.name).await?;
-    view.grants = grants_of(store, &found, &view.account).await?;
-    Ok(())
+    let Some(view) = store.user_view(name).await? else {
+        return Err(user(store, name)
+            .await
+            .err()
+            .unwrap_or(OperationError::NoUser { name: name.clone(), nearest: None }));
+    };
+    let mut views = vec![view];
+    store.add_grants(&mut views).await?;
+    Ok(Done::quietly(Outcome::User(views.remove(0))))
 }
 
 pub(super) async fn grants_of(store: &Store, of: &UserFacts, account: &AccountName) -> Result<Vec<GrantView>> {

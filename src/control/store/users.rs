@@ -12,6 +12,15 @@ use crate::domain::{
     UserName, View,
 };
 
+/// What is listed of users, with what is asked of them still to come.
+const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
+             (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
+             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
+             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
+             (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
+             (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
+             FROM users u JOIN accounts a ON a.id = u.account";
+
 impl Store {
     /// Adds a user to an account.
     pub(crate) async fn add_user(
@@ -51,26 +60,43 @@ impl Store {
         row.map(|row| Ok((account_of(&row)?, user_of(&row)?))).transpose()
     }
 
-    /// All users, or those of one account, by name. Their grants are left out.
-    pub(crate) async fn users(&self, account: Option<&AccountName>) -> Result<Vec<UserView>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
-             (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
-             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
-             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
-             (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
-             (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
-             FROM users u JOIN accounts a ON a.id = u.account WHERE ($1 = '' OR a.name = $1) ORDER BY u.name",
-        )
-        .bind(account.map_or("", AccountName::as_str))
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(view).collect()
+    /// A page of all users, or of those of one account, by name. Their grants are left out.
+    pub(crate) async fn users(
+        &self,
+        account: Option<&AccountName>,
+        after: Option<&UserName>,
+        most: u32,
+    ) -> Result<Vec<UserView>, StoreError> {
+        let after = after.map_or("", UserName::as_str);
+        // Two queries: the one walks along the names, the other along those of an account.
+        let rows = match account {
+            None => {
+                let all = "WHERE u.name > $1 ORDER BY u.name LIMIT $2";
+                sqlx::query(sqlx::AssertSqlSafe(format!("{LISTED} {all}"))).bind(after)
+            }
+            Some(account) => {
+                let of = "WHERE u.account = (SELECT id FROM accounts WHERE name = $1) AND u.name > $2 ORDER BY u.name LIMIT $3";
+                sqlx::query(sqlx::AssertSqlSafe(format!("{LISTED} {of}"))).bind(account.as_str()).bind(after)
+            }
+        };
+        rows.bind(i64::from(most)).fetch_all(&self.pool).await?.iter().map(view).collect()
     }
 
-    /// Names of all users, for "did you mean".
+    /// One user as it is listed.
+    pub(crate) async fn user_view(&self, name: &UserName) -> Result<Option<UserView>, StoreError> {
+        let row = sqlx::query(sqlx::AssertSqlSafe(format!("{LISTED} WHERE u.name = $1"))).bind(name.as_str());
+        row.fetch_optional(&self.pool).await?.as_ref().map(view).transpose()
+    }
+
+    /// How many users an account has.
+    pub(crate) async fn user_count(&self, account: AccountId) -> Result<u32, StoreError> {
+        let count = sqlx::query_scalar("SELECT COUNT(*) FROM users WHERE account = $1").bind(account.0);
+        id_number(count.fetch_one(&self.pool).await?)
+    }
+
+    /// Names of users, for "did you mean". Among many nobody looks for the nearest.
     pub(crate) async fn user_names(&self) -> Result<Vec<String>, StoreError> {
-        Ok(sqlx::query_scalar("SELECT name FROM users ORDER BY name").fetch_all(&self.pool).await?)
+        Ok(sqlx::query_scalar("SELECT name FROM users ORDER BY name LIMIT 20000").fetch_all(&self.pool).await?)
     }
 
     /// Removes a user with its grants and credentials.
