@@ -7,6 +7,7 @@ mod abuse;
 mod database;
 mod settings;
 mod system_users;
+mod users_from;
 mod written;
 
 pub use abuse::{AdmissionSettings, BadStartups, Penalties, ProxyProtocol, SourceBlock, Startups};
@@ -15,4 +16,5 @@ pub use settings::{
     AuditPlace, AuditSettings, ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings,
 };
 pub use system_users::{is_taken, system_user};
+pub use users_from::UsersFrom;
 pub use written::{ConfigError, DEFAULT_FILE, Written, load};

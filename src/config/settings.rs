@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::abuse::AdmissionSettings;
 use super::database::Database;
+use super::users_from::UsersFrom;
 use crate::domain::{Layer, VariablePattern};
 
 /// Everything a node was told.
@@ -117,6 +118,8 @@ pub struct MonitorSettings {
     pub paths: Paths,
     /// Where control's database is.
     pub database: Database,
+    /// Where the users of a host's own database are.
+    pub users_database: Option<Database>,
     /// Ids for sessions.
     pub ids: Ids,
     /// User and group id of control when the node runs as root.
@@ -138,6 +141,8 @@ pub struct ControlSettings {
     pub database: Database,
     /// For how long last known facts are served while the database is away.
     pub database_grace: Duration,
+    /// Users of a host's own database, if any.
+    pub users_from: Option<UsersFrom>,
     /// Ids that no account may have, because processes of the node have them.
     pub ids: Ids,
     /// Most passwords hashed at the same time; each takes 19 MiB.

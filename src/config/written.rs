@@ -16,6 +16,7 @@ use super::settings::{
     AuditPlace, AuditSettings, ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings,
 };
 use super::system_users::system_user;
+use super::users_from::UsersFrom;
 use crate::domain::{Block, Layer, VariablePattern};
 
 /// Read when no file is named, if it exists.
@@ -89,6 +90,14 @@ pub struct Written {
     pub state: PathBuf,
     pub database: Option<String>,
     pub database_grace: u64,
+    pub users_database: String,
+    pub users_query: String,
+    pub keys_query: String,
+    pub secrets_query: String,
+    pub policy_query: String,
+    pub users_services: String,
+    pub users_poll: u64,
+    pub users_notify: String,
     pub listen: Vec<SocketAddr>,
     pub host_keys: Option<PathBuf>,
     pub control_user: String,
@@ -121,13 +130,21 @@ pub struct Written {
 }
 
 /// Every key there is, and what it takes.
-const KEYS: [(&str, &str); 32] = [
+const KEYS: [(&str, &str); 40] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
     (
         "database",
         "a file such as \"/var/lib/enclos/db/control.sqlite\" or a URL such as \"postgres://enclos@db.example/enclos\"",
     ),
     ("database_grace", "a number of seconds such as 300, or 0 for not at all"),
+    ("users_database", "a file of SQLite, a URL such as \"postgres://reader@db.example/hosting\", or \"\" for none"),
+    ("users_query", "an SQL query such as \"SELECT uid, gid, homedir AS home FROM users WHERE userid = $1\""),
+    ("keys_query", "an SQL query such as \"SELECT key FROM sftpuserkeys WHERE name = $1\", or \"\" for none"),
+    ("secrets_query", "an SQL query such as \"SELECT passwd FROM users WHERE userid = $1\", or \"\" for none"),
+    ("policy_query", "an SQL query such as \"SELECT path, mode FROM folders WHERE login = $1\", or \"\" for none"),
+    ("users_services", "a list of services in one text such as \"sftp\" or \"sftp,shell\""),
+    ("users_poll", "a number of seconds such as 2"),
+    ("users_notify", "the name of a channel such as \"users_changed\", or \"\" for none"),
     ("listen", "a list of addresses with ports such as [\"127.0.0.1:2222\"]"),
     ("host_keys", "a directory such as \"/var/lib/enclos/keys\""),
     ("control_user", "the name of a system user such as \"enclos-control\""),
@@ -178,6 +195,14 @@ impl Default for Written {
             state: DEFAULT_STATE.into(),
             database: None,
             database_grace: 300,
+            users_database: String::new(),
+            users_query: String::new(),
+            keys_query: String::new(),
+            secrets_query: String::new(),
+            policy_query: String::new(),
+            users_services: "sftp".to_owned(),
+            users_poll: 2,
+            users_notify: String::new(),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 2222))],
             host_keys: None,
             control_user: "enclos-control".to_owned(),
@@ -335,6 +360,7 @@ impl Written {
             days: self.audit_days.into(),
             rows: self.audit_rows.into(),
         };
+        let users_from = UsersFrom::of(&self).map_err(impossible)?;
         let motd = match self.motd.as_os_str().is_empty() {
             true => None,
             false => Some(absolute("motd", &self.motd).map_err(impossible)?),
@@ -344,6 +370,7 @@ impl Written {
                 listen: self.listen,
                 paths: paths.clone(),
                 database: database.clone(),
+                users_database: users_from.as_ref().map(|from| from.database.clone()),
                 ids,
                 control_ids: control_ids(&self.control_user, ids),
                 require: self.require,
@@ -364,6 +391,7 @@ impl Written {
                 paths,
                 database,
                 database_grace: Duration::from_secs(self.database_grace),
+                users_from,
                 ids,
                 max_hashing: self.max_hashing,
                 audit,
@@ -418,7 +446,7 @@ impl Written {
 }
 
 /// A key, and what is wrong with its value.
-type Problem = (&'static str, &'static str);
+pub(super) type Problem = (&'static str, &'static str);
 
 fn octal(umask: &str) -> Result<u32, Problem> {
     let bits = u32::from_str_radix(umask, 8).ok().filter(|bits| *bits <= 0o777);
@@ -525,6 +553,14 @@ mod tests {
             ("max_auth_attempts = 100", "max_auth_attempts must be at most 20"),
             ("state = \"\"", "state is empty; give a directory"),
             ("database = \"mysql://x/y\"", "database must be a file by its whole path"),
+            ("users_query = \"SELECT 1 WHERE $1 = ''\"", "users_query needs users_database"),
+            ("users_database = \"mysql://x/y\"", "users_database must be a file"),
+            ("users_database = \"/srv/x/db\"\nusers_query = \"SELECT 1\"", "users_query must ask for $1"),
+            (
+                "users_database = \"/srv/x/db\"\nusers_query = \"SELECT $1\"\nusers_services = \"ftp\"",
+                "users_services must be",
+            ),
+            ("users_database = \"/srv/x/db\"\nusers_query = \"SELECT $1\"\nusers_poll = 0", "users_poll must be"),
             ("listen = 5", "listen must be a list of addresses with ports such as [\"127.0.0.1:2222\"], not 5"),
             ("listen = [\"nowhere\"]", "not [\"nowhere\"]"),
             ("require = [\"magic\"]", "require must be a list of layers"),

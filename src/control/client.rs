@@ -127,7 +127,9 @@ fn ask(mut stream: UnixStream, operation: &Operation) -> Result<Outcome, ClientE
 fn alone(settings: &ControlSettings, operation: Operation, operator: u32) -> Result<Outcome, ClientError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
     runtime.block_on(async {
-        let store = Store::open(&settings.database).await.map_err(|e| ClientError::Refused(Causes(&e).to_string()))?;
+        let refused = |e: super::StoreError| ClientError::Refused(Causes(&e).to_string());
+        let store = Store::open(&settings.database).await.map_err(refused)?;
+        let store = store.with_users_from(settings.users_from.as_ref(), settings.ids).map_err(refused)?;
         let refused = |error: &dyn std::error::Error| ClientError::Refused(Causes(error).to_string());
         let (record, noting) =
             audit::before(&settings.audit, &store, operator, &operation).await.map_err(|e| refused(&e))?;

@@ -9,7 +9,7 @@ use super::bans::BanError;
 use super::outcome::Outcome;
 use super::remembered::Remembered;
 use super::serve::{Control, Until};
-use super::store::{About, Bell, Changes, Known, Presented, StoreError};
+use super::store::{About, Bell, Changes, Known, Presented, StoreError, is_foreign};
 use crate::domain::{ClaimedName, Factor};
 use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromControl, LinkError, Notice};
@@ -163,12 +163,14 @@ impl Control {
             return Ok(Some(known));
         }
         match self.store.known(name, shown).await {
+            Ok(Some(known)) if is_foreign(known.user.id) => Ok(Some(self.welcome(name, bytes, known))),
             Ok(known) => {
                 if let Some(known) = &known {
                     self.remembered().keep(name, bytes, known);
                 }
                 Ok(known)
             }
+            Err(StoreError::Foreign(error)) => self.without_host(name, bytes, error),
             Err(error) if error.is_away() => {
                 self.note_away(&error);
                 recall().map(Some).ok_or(error)

@@ -11,6 +11,7 @@ mod certificates;
 pub mod client;
 mod codes;
 mod following;
+mod foreign;
 pub mod hashes;
 mod key_options;
 mod keys;
@@ -34,6 +35,7 @@ pub use outcome::{
 };
 pub use serve::serve;
 pub use state::{StateError, prepare_state};
+pub use store::ForeignError;
 pub use store::{AuditPage, AuditQuery, StoreError};
 
 /// Why control cannot go on.

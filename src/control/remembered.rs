@@ -78,17 +78,12 @@ impl Remembered {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod testing {
     use super::*;
     use crate::domain::{AccountFacts, AccountId, Services, Status, UploadPolicy, UserFacts, UserId};
 
-    const MOST_AWAY: Duration = Duration::from_secs(10);
-
-    fn name(text: &str) -> ClaimedName {
-        ClaimedName::new(text).expect("a name")
-    }
-
-    fn known(user: &str, change: i64) -> Known {
+    /// What is known of somebody.
+    pub(in crate::control) fn known(user: &str, change: i64) -> Known {
         let account = AccountFacts {
             id: AccountId(1),
             name: "acme".parse().expect("a name"),
@@ -123,6 +118,18 @@ mod tests {
             password: None,
             change,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::known;
+    use super::*;
+
+    const MOST_AWAY: Duration = Duration::from_secs(10);
+
+    fn name(text: &str) -> ClaimedName {
+        ClaimedName::new(text).expect("a name")
     }
 
     /// With `bob` and `eve` in it, and a database that is away.

@@ -11,12 +11,13 @@ use super::audit::{Audit, Made};
 use super::bans::Bans;
 use super::certificates::{self, Parsed};
 use super::codes::{self, Codes, Comer};
+use super::foreign::Guests;
 use super::operation::{self, Affected, Operation, OperationError};
 use super::outcome::Outcome;
 use super::passwords::{Judge, Verdict};
 use super::remembered::Remembered;
 use super::sessions::Sessions;
-use super::store::{About, Known, Presented, Store, StoreError};
+use super::store::{About, Known, Presented, Store, StoreError, is_foreign};
 use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
 use crate::config::{ControlSettings, Database, Ids, Paths};
@@ -53,6 +54,8 @@ pub(super) struct Control {
     /// Some session may end at another time than was known.
     terms_changed: Notify,
     pub(super) remembered: Mutex<Remembered>,
+    /// Users of the host's own database who were looked up of late.
+    pub(super) guests: Mutex<Guests>,
     pub(super) database: Database,
     /// For how long last known facts may be served while the database is away.
     pub(super) database_grace: Duration,
@@ -76,6 +79,7 @@ pub fn serve(settings: &ControlSettings, link: Link, office: Office) -> Result<(
 
 async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(), Error> {
     let store = Store::open(&settings.database).await?;
+    let store = store.with_users_from(settings.users_from.as_ref(), settings.ids)?;
     let mut remembered = Remembered::default();
     remembered.forget(store.latest_change().await?, &About::Anyone);
     let takes_certificates = AtomicBool::new(store.has_authorities().await?);
@@ -96,6 +100,7 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
         bans: Mutex::default(),
         terms_changed: Notify::new(),
         remembered: Mutex::new(remembered),
+        guests: Mutex::default(),
         database: settings.database.clone(),
         database_grace: settings.database_grace,
         paths: settings.paths.clone(),
@@ -110,11 +115,13 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
     let follower = tokio::spawn(control.clone().follow(control.store.bell()));
     let clock = tokio::spawn(control.clone().end_expired());
     let sharing = tokio::spawn(control.clone().share_penalties());
+    let guests = tokio::spawn(control.clone().look_after_guests());
     let ended = listen(&control).await;
     operators.abort();
     follower.abort();
     clock.abort();
     sharing.abort();
+    guests.abort();
     writers.finish().await;
     ended
 }
@@ -149,6 +156,7 @@ impl Control {
             }
             ToControl::Closed { conn } => {
                 self.sessions().closed(conn);
+                self.guests().closed(conn);
                 Ok(())
             }
             ToControl::Leaving { pid } => {
@@ -332,7 +340,8 @@ impl Control {
     async fn is_right(&self, secret: Secret, known: Option<&Known>) -> Result<bool, OperationError> {
         let stored = known.and_then(|known| known.password.clone());
         let verdict = self.judge.judge(secret, stored.clone()).await?;
-        if let (Verdict::Right(Some(hash)), Some(known), Some(old)) = (&verdict, known, stored) {
+        let ours = known.filter(|known| !is_foreign(known.user.id));
+        if let (Verdict::Right(Some(hash)), Some(known), Some(old)) = (&verdict, ours, stored) {
             // Nothing is withdrawn by it, and a login does not fail for it.
             match self.store.replace_hash(known.user.id, &old, hash).await {
                 Ok(()) => tracing::info!(user = %known.user.name, "a password was hashed anew"),
@@ -346,6 +355,7 @@ impl Control {
     async fn opened(&self, record: SessionRecord) -> Result<(), LinkError> {
         let conn = record.conn;
         self.sessions().opened(record.clone());
+        self.guests().opened(&record);
         if record.as_of.run == self.run {
             self.note_code(&record);
         }
@@ -372,19 +382,33 @@ impl Control {
     /// Whether a session would be let in as it is, and until when; `None` when not.
     pub(super) async fn still_holds(&self, record: &SessionRecord) -> Result<Option<Until>, StoreError> {
         let Ok(name) = ClaimedName::new(record.user.as_str()) else { return Ok(None) };
-        let as_of = self.as_of();
         let found = match &record.credential {
-            Some(credential) => self.shown(&name, credential, Memory::Left).await?,
-            None => self.store.known(&name, Presented::Nothing).await?.map(|known| (known, Shown::UnknownKey)),
+            Some(credential) => self.shown(&name, credential, Memory::Left).await,
+            None => {
+                let known = self.store.known(&name, Presented::Nothing).await;
+                known.map(|known| known.map(|known| (known, Shown::UnknownKey)))
+            }
         };
-        let Some((known, shown)) = found else { return Ok(None) };
+        match found {
+            // Nobody can say what became of them since.
+            Err(StoreError::Foreign(error)) if error.is_away() => {
+                Ok(Some(Until(record.until)).filter(|Until(end)| end.is_none_or(|end| end > now())))
+            }
+            // What makes no user lets nobody stay.
+            Err(StoreError::Foreign(_)) => Ok(None),
+            found => Ok(found?.and_then(|(known, shown)| self.holds(record, known, shown))),
+        }
+    }
+
+    /// The same by what is known, and what that makes of the key that was shown.
+    fn holds(&self, record: &SessionRecord, known: Known, shown: Shown) -> Option<Until> {
         let gone = [(Factor::Password, known.password.is_none()), (Factor::Code, !known.user.has_authenticator)];
         let gone = gone.into_iter().filter(|(_, is_gone)| *is_gone).fold(Factors::NONE, |all, (one, _)| all.with(one));
         let at = Circumstances { now: now(), from: record.peer.ip() };
-        let facts = facts(known, shown, as_of);
+        let facts = facts(known, shown, self.as_of());
         let shown = record.shown.without(gone);
         let principal = authority::decide_again(Some(&facts), record.credential.as_ref(), shown, &at);
-        Ok(principal.ok().filter(|principal| covers(principal, record)).map(|principal| Until(principal.until())))
+        principal.ok().filter(|principal| covers(principal, record)).map(|principal| Until(principal.until()))
     }
 
     /// Ends those of these sessions that would not be let in any more.

@@ -49,6 +49,11 @@ impl Sessions {
         self.live.contains_key(&conn)
     }
 
+    /// All live sessions.
+    pub(super) fn all(&self) -> Vec<SessionRecord> {
+        self.live.values().cloned().collect()
+    }
+
     /// How many times something was withdrawn.
     pub(super) fn withdrawals(&self) -> u64 {
         self.withdrawals

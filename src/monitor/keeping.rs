@@ -11,6 +11,7 @@ use super::poll::Token;
 use super::sessions::Phase;
 use super::{Error, system, zygote};
 use crate::cell::{self, Privilege};
+use crate::config::Database;
 use crate::domain::ConnId;
 use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromControl, FromZygote, LinkError, Office, ToControl};
@@ -93,7 +94,11 @@ impl Node<'_> {
         let (database, paths) = (&self.settings.database, &self.settings.paths);
         let (run, audit) = (paths.run_dir(), paths.audit_dir());
         let writable: Vec<&Path> = database.directory().into_iter().chain([run.as_path(), audit.as_path()]).collect();
-        let readable = database.readable();
+        let of_users = self.settings.users_database.as_ref();
+        // Of a file the directory: SQLite keeps more than one.
+        let mut readable = database.readable();
+        readable.extend(of_users.and_then(Database::directory).map(Path::to_owned));
+        readable.extend(of_users.into_iter().flat_map(Database::readable));
         let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &writable, &readable) {
             Ok(()) => {
                 // Each password takes a block of 19 MiB, which would otherwise stay with the thread that judged it.

@@ -20,6 +20,7 @@ mod first_run;
 mod forwards;
 mod hygiene;
 mod login;
+mod moving;
 mod nodes;
 mod programs;
 mod restart;

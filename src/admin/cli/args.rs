@@ -421,8 +421,75 @@ pub(super) struct Import {
     #[arg(required = true)]
     pub(super) file: Option<PathBuf>,
     /// Only say what would be done
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(super) dry_run: bool,
+    #[command(subcommand)]
+    pub(super) from: Option<ImportFrom>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImportFrom {
+    /// The users of OpenSSH and the system: an account for each, or a user of the account that has its uid
+    ///
+    /// Keys with their options, hashes of passwords, and what sshd_config says of each: ChrootDirectory, ForceCommand
+    /// internal-sftp, forwards, terminals, ways to log in, who is kept out. What cannot be carried over is named with its line.
+    Openssh {
+        /// /etc/passwd, or a copy
+        #[arg(long, value_name = "FILE")]
+        passwd: PathBuf,
+        /// /etc/shadow, or a copy; without it nobody gets a password
+        #[arg(long, value_name = "FILE")]
+        shadow: Option<PathBuf>,
+        /// /etc/group, or a copy; for Match Group and AllowGroups
+        #[arg(long, value_name = "FILE")]
+        group: Option<PathBuf>,
+        /// /etc/ssh/sshd_config, or a copy
+        #[arg(long, value_name = "FILE")]
+        sshd_config: Option<PathBuf>,
+        /// Directory beneath which the homes lie, for their keys; / on the host itself
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        home_root: PathBuf,
+    },
+    /// The users of SFTPGo
+    Sftpgo {
+        /// What its dumpdata has written
+        file: PathBuf,
+        #[command(flatten)]
+        owners: OwnerOptions,
+    },
+    /// The users of ProFTPD's mod_sql, out of a dump or a live database
+    Proftpd {
+        /// SQL as mysqldump, pg_dump or sqlite3 write it
+        #[arg(required_unless_present = "database")]
+        file: Option<PathBuf>,
+        /// The database itself: a file of SQLite or postgres://...
+        #[arg(long, value_name = "URL", conflicts_with = "file")]
+        database: Option<String>,
+        /// Its table of users
+        #[arg(long, value_name = "NAME", default_value = "users")]
+        users_table: String,
+        /// Its table of keys
+        #[arg(long, value_name = "NAME", default_value = "sftpuserkeys")]
+        keys_table: String,
+        #[command(flatten)]
+        owners: OwnerOptions,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OwnerOptions {
+    /// User id that owns the files of whom nothing else is said
+    #[arg(long, requires = "gid")]
+    pub(super) uid: Option<u32>,
+    /// Group id that owns them
+    #[arg(long, requires = "uid")]
+    pub(super) gid: Option<u32>,
+    /// One account for all of them, in place of one for each
+    #[arg(long, value_name = "NAME", requires = "home")]
+    pub(super) account: Option<AccountName>,
+    /// The home of that account, in which all their directories lie
+    #[arg(long, value_name = "PATH", requires = "account")]
+    pub(super) home: Option<HomePath>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -136,7 +136,7 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Totp(command) => credentials::run_totp(&context, command)?,
         Command::Explain(options) => explain::run(&context, *options)?,
         Command::Export(options) => transfer::export(&context, &options)?,
-        Command::Import(options) => transfer::import(&context, &options)?,
+        Command::Import(options) => transfer::import(&context, options)?,
         Command::Ca(command) => authorities::run(&context, *command)?,
         Command::Ban(command) => bans::run(&context, command)?,
         Command::Session(command) => sessions::run(&context, command)?,

@@ -14,7 +14,7 @@ use crate::domain::{
 type Step = (Proof, Option<Facts>);
 
 pub(super) async fn explain(store: &Store, asked: Asked) -> Result<Done> {
-    let (account, _) = user(store, &asked.user).await?;
+    let account = known(store, &asked.user, Presented::Nothing).await?.account;
     let (mut steps, mut shown): (Vec<Step>, Vec<String>) = Default::default();
     if let Some(key) = &asked.key {
         let blob = key_of(store, &asked.user, key).await?;
@@ -56,9 +56,14 @@ fn facts(known: Known, shown: Shown) -> Facts {
 }
 
 async fn known(store: &Store, name: &UserName, shown: Presented<'_>) -> Result<Known> {
-    let gone = || OperationError::NoUser { name: name.clone(), nearest: None };
-    let claimed = ClaimedName::new(name.as_str()).map_err(|_| gone())?;
-    store.known(&claimed, shown).await?.ok_or_else(gone)
+    let claimed = ClaimedName::new(name.as_str()).expect("a name of a user is not too long");
+    match store.known(&claimed, shown).await? {
+        Some(known) => Ok(known),
+        // Tells which name may be meant.
+        None => {
+            Err(user(store, name).await.err().unwrap_or(OperationError::NoUser { name: name.clone(), nearest: None }))
+        }
+    }
 }
 
 /// A key by its text, or one of the user's by its number or fingerprint.

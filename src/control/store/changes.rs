@@ -122,7 +122,7 @@ impl Store {
     pub(in crate::control) fn bell(&self) -> Bell {
         match &self.database {
             Database::File(_) => Bell::Silent,
-            Database::Server(url) => Bell::Server { url: url.clone(), listener: None },
+            Database::Server(url) => Bell::on(url, "enclos_changes"),
         }
     }
 }
@@ -135,17 +135,24 @@ pub(in crate::control) enum Bell {
     Server {
         /// Where.
         url: ServerUrl,
+        /// What is listened to.
+        channel: String,
         /// The connection, if there is one.
         listener: Option<PgListener>,
     },
 }
 
 impl Bell {
+    /// One that a server rings.
+    pub(in crate::control) fn on(url: &ServerUrl, channel: &str) -> Bell {
+        Bell::Server { url: url.clone(), channel: channel.to_owned(), listener: None }
+    }
+
     /// Waits until it rings, and no longer than a pause: a notification may be lost, and some databases give none.
     pub(in crate::control) async fn wait(&mut self, pause: Duration) {
-        let Bell::Server { url, listener } = self else { return tokio::time::sleep(pause).await };
+        let Bell::Server { url, channel, listener } = self else { return tokio::time::sleep(pause).await };
         let Some(listening) = listener else {
-            match tokio::time::timeout(PATIENCE, listen(url)).await {
+            match tokio::time::timeout(PATIENCE, listen(url, channel)).await {
                 // What was changed before is looked for at once.
                 Ok(Ok(new)) => *listener = Some(new),
                 _ => tokio::time::sleep(pause).await,
@@ -162,10 +169,10 @@ impl Bell {
     }
 }
 
-async fn listen(url: &ServerUrl) -> Result<PgListener, sqlx::Error> {
+async fn listen(url: &ServerUrl, channel: &str) -> Result<PgListener, sqlx::Error> {
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_lazy(url.expose())?;
     let mut listener = PgListener::connect_with(&pool).await?;
-    listener.listen("enclos_changes").await?;
+    listener.listen(channel).await?;
     Ok(listener)
 }
 

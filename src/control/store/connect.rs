@@ -40,6 +40,18 @@ pub(super) async fn connect(database: &Database) -> Result<AnyPool, StoreError> 
     pool.connect_with(options).await.map_err(failed)
 }
 
+/// Options for a database that is never written. A file has to be there already.
+pub(super) fn read_only(database: &Database) -> Result<AnyConnectOptions, sqlx::Error> {
+    match database {
+        Database::Server(_) => options(database),
+        Database::File(path) => {
+            let url = url::Url::from_file_path(path);
+            let url = url.map_err(|()| sqlx::Error::Configuration("its path is not a whole one".into()))?;
+            format!("sqlite://{}?mode=ro", url.path()).parse()
+        }
+    }
+}
+
 fn options(database: &Database) -> Result<AnyConnectOptions, sqlx::Error> {
     match database {
         Database::Server(url) => url.expose().parse(),

@@ -65,7 +65,44 @@ const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expire
 impl Store {
     /// Who is behind a name, and whether a key is theirs. What is no name is nobody's, and takes the same query to find
     /// out.
+    ///
+    /// Where a host has users of its own both databases are asked at the same time, for everybody: how long it takes says
+    /// nothing of who is in which.
     pub(crate) async fn known(&self, name: &ClaimedName, shown: Presented<'_>) -> Result<Option<Known>, StoreError> {
+        let Some(foreign) = self.foreign() else { return self.ours(name, shown).await };
+        let wanted = name.as_unchecked_str().parse::<UserName>().ok();
+        let key = if let Presented::Key(key) = shown { Some(key) } else { None };
+        let (ours, theirs) = tokio::join!(self.ours(name, shown), foreign.known(wanted.as_ref(), key));
+        match (ours?, theirs) {
+            (Some(ours), _) => Ok(Some(ours)),
+            (None, theirs) => match theirs? {
+                Some(theirs) => Ok(Some(self.vetted(theirs, shown).await?)),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// Somebody of the host's own database, with what ours says of everybody: what was revoked, and whose certificates are
+    /// taken.
+    async fn vetted(&self, known: Known, shown: Presented<'_>) -> Result<Known, StoreError> {
+        let (authority, is_revoked) = match shown {
+            Presented::Nothing => (None, false),
+            Presented::Key(key) => {
+                let digests = Digests::of(key.as_bytes());
+                let revoked = "SELECT COUNT(*) FROM revocations WHERE (kind = 'sha1' AND value = $1) OR (kind = 'key' AND value = $2)";
+                let count = sqlx::query_scalar::<_, i64>(revoked).bind(digests.sha1).bind(digests.sha256);
+                (None, count.fetch_one(&self.pool).await? > 0)
+            }
+            Presented::Certificate(shown) => {
+                let authority = self.authority_for(known.user.id, known.account.id, &shown.authority.sha256).await?;
+                (authority, self.is_revoked(shown).await?)
+            }
+        };
+        Ok(Known { authority, is_revoked, ..known })
+    }
+
+    /// The same, of users that have a row here.
+    async fn ours(&self, name: &ClaimedName, shown: Presented<'_>) -> Result<Option<Known>, StoreError> {
         let key = if let Presented::Key(key) = shown { key.as_bytes() } else { &[] };
         let digests = Digests::of(key);
         let is_name = name.as_unchecked_str().parse::<UserName>().is_ok();

@@ -10,6 +10,7 @@ mod bans;
 mod changes;
 mod connect;
 mod facts;
+mod foreign;
 mod grants;
 mod keys;
 #[cfg(test)]
@@ -22,17 +23,20 @@ mod terms;
 pub(super) mod testing;
 mod users;
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sqlx::{Any, AnyPool, Transaction};
 
-use crate::config::Database;
+use crate::config::{Database, Ids, UsersFrom};
 
 pub use audit::{AuditPage, AuditQuery};
 pub(super) use audit::{AuditRow, Stored};
 pub(super) use authorities::Domain;
 pub(super) use changes::{About, Bell, Changes};
 pub(super) use facts::{Known, Presented};
+pub use foreign::ForeignError;
+pub(super) use foreign::{Foreign, is_foreign, rows_of};
 pub(super) use grants::Rights;
 pub(super) use keys::StoredKey;
 
@@ -53,6 +57,9 @@ pub enum StoreError {
     /// A query failed.
     #[error("ask the database")]
     Query(#[from] sqlx::Error),
+    /// A host's own database cannot be used.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     /// A row holds what was never written by us.
     #[error("the database holds a {what} that makes no sense: {text:?}")]
     Row {
@@ -66,15 +73,17 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the database is not there to be asked, rather than that something is wrong with the question or the answer.
     pub(super) fn is_away(&self) -> bool {
-        use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls};
-        match self {
-            StoreError::Query(Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed) => true,
-            // Connection exceptions, and a server that is being started or shut down (PostgreSQL, appendix A).
-            StoreError::Query(Database(error)) => {
-                error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
-            }
-            _ => false,
-        }
+        matches!(self, StoreError::Query(error) if is_away(error))
+    }
+}
+
+fn is_away(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls};
+    match error {
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed => true,
+        // Connection exceptions, and a server that is being started or shut down (PostgreSQL, appendix A).
+        Database(error) => error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P")),
+        _ => false,
     }
 }
 
@@ -85,6 +94,7 @@ pub(super) struct Store {
     database: Database,
     about: About,
     noting: Option<std::sync::Arc<AuditRow>>,
+    foreign: Option<Arc<Foreign>>,
 }
 
 /// A change that is made as a whole or not at all.
@@ -95,7 +105,18 @@ impl Store {
     pub(super) async fn open(database: &Database) -> Result<Store, StoreError> {
         let pool = connect::connect(database).await?;
         connect::migrations(database).run(&pool).await.map_err(StoreError::Migrate)?;
-        Ok(Store { pool, database: database.clone(), about: About::Anyone, noting: None })
+        Ok(Store { pool, database: database.clone(), about: About::Anyone, noting: None, foreign: None })
+    }
+
+    /// The same database, and beside it the users of a host's own.
+    pub(super) fn with_users_from(self, from: Option<&UsersFrom>, ids: Ids) -> Result<Store, StoreError> {
+        let foreign = from.map(|from| Foreign::new(from, ids)).transpose()?.map(Arc::new);
+        Ok(Store { foreign, ..self })
+    }
+
+    /// The host's own database, if there is one.
+    pub(super) fn foreign(&self) -> Option<&Arc<Foreign>> {
+        self.foreign.as_ref()
     }
 
     /// Begins a change, once every other is made: changes are made one after the other.

@@ -6,6 +6,12 @@
 
 mod check;
 mod document;
+mod draft;
+mod openssh;
+mod proftpd;
+mod sftpgo;
+mod sql_dump;
+mod sshd_config;
 
 use std::io::{self, Read, Write};
 
@@ -15,10 +21,15 @@ use super::client::ClientError;
 use super::store::Store;
 use super::store::tables::{Dump, Merge, Merged, TABLES, table};
 use super::{admin_socket, audit};
-use crate::config::ControlSettings;
+use crate::config::{ControlSettings, Database};
+use crate::domain::{AccountName, HomePath, RelPath, UserName};
 use crate::telemetry::Causes;
 
 pub use document::BadDocument;
+pub(in crate::control) use draft::below;
+pub use openssh::{Files as OpensshFiles, ReadKeys};
+pub use proftpd::TableNames;
+pub(in crate::control) use proftpd::{hash as digest_of_openssl, key as key_of_any_form};
 
 /// Why an import is not made. The text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +43,9 @@ pub enum TransferError {
     /// The export cannot be written.
     #[error("write the export")]
     Write(#[source] io::Error),
+    /// It is of another form.
+    #[error("{0}")]
+    Form(String),
     /// What is in it cannot be.
     #[error("nothing was imported:\n{}", .0.join("\n"))]
     Wrong(Vec<String>),
@@ -87,6 +101,99 @@ pub fn import(settings: &ControlSettings, from: impl Read, dry_run: bool) -> Res
     merge(settings, dump, dry_run, Vec::new())
 }
 
+/// Whose the files are that the users of another server reach, where that server does not say.
+#[derive(Debug, Clone, Default)]
+pub struct Owners {
+    /// The uid and gid that own them.
+    pub ids: Option<(u32, u32)>,
+    /// One account for all users, and its home; without it each user gets one of its own.
+    pub account: Option<(AccountName, HomePath)>,
+}
+
+impl Owners {
+    /// The account of a user and where in its home the user's directory lies; the account is made.
+    fn place(
+        &self,
+        draft: &mut draft::Draft,
+        user: &UserName,
+        said: Option<(u32, u32)>,
+        home: &HomePath,
+    ) -> Result<(AccountName, HomePath, RelPath), String> {
+        let no_owner = "nothing says whose its files are; give --uid and --gid";
+        let ids = said.or(self.ids).ok_or(no_owner)?;
+        if ids.0 == 0 || ids.1 == 0 {
+            return Err("an account cannot belong to root, nor to its group".to_owned());
+        }
+        let (account, of_account) = match &self.account {
+            Some((account, of_account)) => (account.clone(), of_account.clone()),
+            None => (user.as_str().parse::<AccountName>().map_err(|bad| bad.to_string())?, home.clone()),
+        };
+        if self.account.is_some() && self.ids.is_some_and(|of_account| of_account != ids) {
+            return Err(format!("its files belong to {}:{}, and those of account {account} do not", ids.0, ids.1));
+        }
+        let path = below(&of_account, home);
+        let path = path.ok_or_else(|| format!("{} does not lie in {}", home.as_str(), of_account.as_str()))?;
+        draft.account(&account, ids, &of_account);
+        Ok((account, of_account, path))
+    }
+}
+
+/// What is to be carried over from another server: read, and not written yet.
+#[derive(Debug)]
+pub struct Carried(draft::Draft);
+
+/// Reads the users of OpenSSH and the system.
+pub fn read_openssh(files: &OpensshFiles<'_>) -> Carried {
+    Carried(openssh::read(files))
+}
+
+/// Takes them over.
+pub fn openssh(settings: &ControlSettings, read: Carried, dry_run: bool) -> Result<ImportView, TransferError> {
+    carry_over(settings, read.0, dry_run)
+}
+
+/// Takes over the users of SFTPGo, as its `dumpdata` writes them.
+pub fn sftpgo(
+    settings: &ControlSettings,
+    text: &str,
+    owners: &Owners,
+    dry_run: bool,
+) -> Result<ImportView, TransferError> {
+    carry_over(settings, sftpgo::read(text, owners).map_err(TransferError::Form)?, dry_run)
+}
+
+/// Where ProFTPD's tables are.
+#[derive(Debug)]
+pub enum Tables {
+    /// In the text of an SQL dump.
+    Dump(String),
+    /// In a database that can be asked.
+    Live(Database),
+}
+
+/// Reads the users of ProFTPD's mod_sql.
+pub fn read_proftpd(from: &Tables, names: &TableNames, owners: &Owners) -> Result<Carried, TransferError> {
+    let tables = match from {
+        Tables::Dump(text) => proftpd::from_dump(text, names),
+        Tables::Live(database) => {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
+            runtime.block_on(proftpd::from_database(database, names)).map_err(refused)?
+        }
+    };
+    Ok(Carried(proftpd::read(tables, owners)))
+}
+
+/// Takes them over.
+pub fn proftpd(settings: &ControlSettings, read: Carried, dry_run: bool) -> Result<ImportView, TransferError> {
+    carry_over(settings, read.0, dry_run)
+}
+
+fn carry_over(settings: &ControlSettings, draft: draft::Draft, dry_run: bool) -> Result<ImportView, TransferError> {
+    let (dump, left_behind) = draft.rows(super::store::now());
+    merge(settings, dump, dry_run, left_behind)
+}
+
 /// Puts rows into the database, once all of them were looked at.
 fn merge(
     settings: &ControlSettings,
@@ -99,10 +206,9 @@ fn merge(
         return Err(TransferError::Wrong(wrong));
     }
     with_store(settings, async |store| {
-        let how = if dry_run { Merge::Tried } else { Merge::Kept };
+        let merge = if dry_run { Merge::Tried } else { Merge::Kept };
         let store = &store.noting(audit::of_import(&settings.audit, admin_socket::real_uid(), &dump));
-        let merged = store.merge(&dump, how).await.map_err(refused)?;
-        let view = view(merged, dry_run, left_behind);
+        let view = view(store.merge(&dump, merge).await.map_err(refused)?, dry_run, left_behind);
         match view.conflicts.is_empty() || dry_run {
             true => Ok(view),
             false => Err(TransferError::Wrong(view.conflicts)),
@@ -129,5 +235,7 @@ fn view(merged: Merged, dry_run: bool, left_behind: Vec<String>) -> ImportView {
     }
 }
 
+#[cfg(test)]
+mod foreign_tests;
 #[cfg(test)]
 mod tests;

@@ -90,6 +90,13 @@ impl Table {
         self.columns.iter().position(|column| column.name == name)
     }
 
+    /// A row of which only some cells are said.
+    pub(in crate::control) fn row(&self, said: impl IntoIterator<Item = (&'static str, Cell)>, now: i64) -> Row {
+        let mut said: BTreeMap<&str, Cell> = said.into_iter().collect();
+        let cell = |column: &Column| said.remove(column.name).unwrap_or_else(|| column.unsaid(now));
+        self.columns.iter().map(cell).collect()
+    }
+
     /// What a row is known by, for people.
     pub(in crate::control) fn name_of(&self, row: &Row) -> String {
         let cells = self.key.iter().filter_map(|name| row.get(self.column(name)?));
