@@ -153,7 +153,10 @@ impl Report {
             let kept = place("tests/results/speed.json");
             self.keep_other_parts(&kept)?;
             write_json(&kept, &self)?;
-            let page = format!("# Speed\n\nMade by `cargo bench --bench compare`.\n{}", self.tables());
+            let page = format!(
+                "# Speed\n\nMade by `cargo bench --bench compare`. What limits the rows that miss their goal: [russh-limits.md](russh-limits.md).\n{}",
+                self.tables()
+            );
             fs::write(place("tests/results/speed.md"), page)?;
         }
         let file = place("target/bench/results.json");
