@@ -42,7 +42,7 @@ fn a_terminal_feels_like_any_other(identity: Identity) {
     let mut terminal = login(&desk, 100, 30);
     terminal.answers("stty size; tty", "30 100\r\n/dev/pts/0");
     terminal.answers(
-        "python3 -c 'import os, signal\nsignal.signal(signal.SIGWINCH, lambda *_: print(os.get_terminal_size(), flush=True))\nprint(\"rea\" + \"dy\", flush=True)\nwhile True: signal.pause()'",
+        "python3 -c 'import os, signal\nresized = {signal.SIGWINCH}\nsignal.pthread_sigmask(signal.SIG_BLOCK, resized)\nprint(\"rea\" + \"dy\", flush=True)\nsignal.sigwait(resized)\nprint(os.get_terminal_size(), flush=True)\nsignal.pause()'",
         "ready",
     );
     terminal.resize(132, 43);
