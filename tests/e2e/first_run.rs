@@ -93,6 +93,10 @@ fn quickstart_prints_lines_that_work(identity: Identity) {
     let shell = printed.lines().map(str::trim).find(|l| l.starts_with("ssh ")).expect("a line for a shell");
     let said = paste(&node, shell, "id -un; ls; exit 4\n");
     assert_eq!((said.stdout.as_str(), said.status.code()), ("alice\nREADME.txt\n", Some(4)), "{said:?}");
+    // An editor's server may be reached, and nothing of the host.
+    let forwards = |place: &str| paste(&node, &shell.replacen("ssh ", &format!("ssh -W {place} "), 1), "").err();
+    assert!(forwards("localhost:9").contains("Connection refused"));
+    assert!(forwards("192.0.2.1:80").contains("a network of its own"));
     let mode = if identity == Identity::Root { "as root" } else { "ordinary user" };
     assert!(quickstart.printed.contains(mode), "it does not say how it runs:\n{}", quickstart.printed);
     assert!(quickstart.printed.contains("landlock"), "it does not say which layers hold:\n{}", quickstart.printed);

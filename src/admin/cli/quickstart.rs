@@ -122,7 +122,9 @@ fn demo_user(context: &Context<'_>, account: &AccountView, name: &str, path: &st
     }
     grants::make(account, &path)?;
     welcome(account, &path, name)?;
-    let services = Services::NONE.with(Service::Sftp).with(Service::Exec).with(Service::Shell);
+    // Editors for remote work reach their server by forwards; these end in the cell, whose network is its own.
+    let services =
+        Services::NONE.with(Service::Sftp).with(Service::Exec).with(Service::Shell).with(Service::ForwardLocal);
     context.ask(Operation::UserAdd {
         name: user.clone(),
         account: account.name.clone(),
