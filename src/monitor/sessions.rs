@@ -28,7 +28,11 @@ const MOST_CELLS: u32 = 1000;
 /// Events one connection may report in [`BUDGET_PERIOD`].
 const MOST_EVENTS: u32 = 400;
 /// Messages of deeds that one connection may send in [`BUDGET_PERIOD`]; a session keeps itself to half of that.
-pub(super) const MOST_DEEDS: u32 = 800;
+const MOST_DEEDS: u32 = 800;
+/// Deeds in one such message: more than a session of ours puts into one.
+const MOST_AT_ONCE: usize = 1024;
+/// Deeds of one connection that are passed on in [`BUDGET_PERIOD`]; more are counted. Control has others to serve.
+const MOST_PASSED_ON: usize = 100_000;
 /// How often the budget of events is filled up again.
 const BUDGET_PERIOD: Duration = Duration::from_secs(10);
 
@@ -109,6 +113,7 @@ struct Spent {
     cells: u32,
     events: u32,
     deeds: u32,
+    passed_on: usize,
     since: Option<Instant>,
 }
 
@@ -237,6 +242,12 @@ impl Session {
         self.spent.probes + self.spent.claims > 0
     }
 
+    /// Whether so many deeds more may be passed on now; counts them.
+    pub(super) fn may_pass_on(&mut self, deeds: usize) -> bool {
+        self.spent.passed_on = self.spent.passed_on.saturating_add(deeds);
+        self.spent.passed_on <= MOST_PASSED_ON
+    }
+
     /// Ends the process at once, with all that runs in its namespace.
     pub(super) fn kill(&self) {
         let Some((pid, pidfd)) = &self.process else { return };
@@ -251,12 +262,13 @@ impl Session {
 impl Spent {
     fn count(&mut self, request: &FromSession, now: Instant) -> bool {
         if self.since.is_none_or(|since| now.duration_since(since) > BUDGET_PERIOD) {
-            (self.since, self.events, self.deeds) = (Some(now), 0, 0);
+            (self.since, self.events, self.deeds, self.passed_on) = (Some(now), 0, 0, 0);
         }
         let (spent, most) = match request {
             FromSession::Probe { .. } => (&mut self.probes, MOST_PROBES),
             FromSession::Claim(_) => (&mut self.claims, MOST_CLAIMS),
             FromSession::Event(_) => (&mut self.events, MOST_EVENTS),
+            FromSession::Did(deeds) if deeds.deeds.len() > MOST_AT_ONCE => return false,
             FromSession::Did(_) => (&mut self.deeds, MOST_DEEDS),
             // One question at a time, and as many as a client may open channels in a while.
             FromSession::OpenCell => (&mut self.cells, MOST_CELLS),
@@ -356,7 +368,8 @@ pub(super) const GENERATION_MASK: u32 = 0x00ff_ffff;
 mod tests {
     use super::*;
     use crate::config::Ids;
-    use crate::wire::Event;
+    use crate::domain::{Deed, PeerText};
+    use crate::wire::{Deeds, Event};
 
     fn probe() -> FromSession {
         FromSession::Probe { user: ClaimedName::new("bob").expect("short"), key: KeyBlob::new(vec![1]).expect("short") }
@@ -385,6 +398,24 @@ mod tests {
         }
         assert!(!spent.count(&event, now));
         assert!(spent.count(&event, now + BUDGET_PERIOD + Duration::from_millis(1)));
+    }
+
+    #[test]
+    fn deeds_have_a_budget_too() {
+        let deeds = |count| FromSession::Did(Deeds { deeds: vec![removed(); count], lost: 0 });
+        let (mut spent, now) = (Spent::default(), Instant::now());
+        assert!(!spent.count(&deeds(MOST_AT_ONCE + 1), now), "more than a session of ours sends at once");
+        for _ in 0..MOST_DEEDS {
+            assert!(spent.count(&deeds(MOST_AT_ONCE), now));
+        }
+        assert!(!spent.count(&deeds(1), now));
+        assert!(spent.count(&deeds(1), now + BUDGET_PERIOD + Duration::from_millis(1)));
+        let mut session = Session::unborn(1000, Link::pair().expect("a pair").0);
+        assert!(session.may_pass_on(MOST_PASSED_ON) && !session.may_pass_on(1));
+    }
+
+    fn removed() -> Deed {
+        Deed::Removed { path: PeerText::new(b"/x") }
     }
 
     #[test]

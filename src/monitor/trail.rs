@@ -69,8 +69,13 @@ impl Node<'_> {
     /// Passes on what a client did. Whatever finds no room is counted with what the session could not send, and told as soon
     /// as something finds room.
     pub(super) fn pass_on_deeds(&mut self, slot: u32, deeds: Deeds) {
-        let Some(trail) = self.sessions.get(slot).and_then(|s| s.trail.as_mut()) else { return };
-        let Deeds { deeds, lost } = deeds;
+        let Deeds { mut deeds, mut lost } = deeds;
+        let Some(session) = self.sessions.get(slot) else { return };
+        if !session.may_pass_on(deeds.len()) {
+            lost = lost.saturating_add(deeds.len() as u64);
+            deeds.clear();
+        }
+        let Some(trail) = &mut session.trail else { return };
         let missing = std::mem::take(&mut trail.lost).saturating_add(lost);
         let (stamp, count) = (trail.stamp.clone(), deeds.len() as u64);
         let noted = Noted::Did(Deeds { deeds, lost: missing });
