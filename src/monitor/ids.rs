@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -17,11 +18,11 @@ use super::{Error, system};
 use crate::config::Ids;
 use crate::domain::ConnId;
 
-/// Ids claimed at a time.
+/// Ids claimed at a time, unless there are few.
 const BLOCK: u32 = 64;
 /// Connections numbered with one look at the file.
 const NUMBERS: u64 = 1_000_000;
-/// The byte that stands for the right to change the file; blocks are the bytes from 0 on.
+/// The byte that stands for the right to change the file. Each id is the byte of its number, which no setting changes.
 const CONTENTS: i64 = 1 << 40;
 
 /// Ids that no other process of this state directory has.
@@ -29,7 +30,8 @@ const CONTENTS: i64 = 1 << 40;
 pub(super) struct IdPool {
     claims: File,
     ids: Ids,
-    /// The first block that was not tried yet.
+    block: u32,
+    /// The first place in the range that was not tried yet.
     next: u32,
     free: VecDeque<u32>,
 }
@@ -37,18 +39,18 @@ pub(super) struct IdPool {
 impl IdPool {
     /// Ids out of `ids`, but for the first, which may be control's.
     pub(super) fn new(file: &Path, ids: Ids) -> Result<IdPool, Error> {
-        Ok(IdPool { claims: open(file)?, ids, next: 0, free: VecDeque::new() })
+        let block = (ids.count / BLOCK).clamp(1, BLOCK);
+        Ok(IdPool { claims: open(file)?, ids, block, next: 0, free: VecDeque::new() })
     }
 
     /// An id that nobody has; `None` when all are taken.
     pub(super) fn take(&mut self) -> Option<u32> {
-        while self.free.is_empty() && self.next < self.ids.count.div_ceil(BLOCK) {
-            let block = self.next;
-            self.next += 1;
-            if self.claim(block) {
-                let first = self.ids.first + block * BLOCK;
-                let end = self.ids.first + self.ids.count.min((block + 1) * BLOCK);
-                self.free.extend((first..end).filter(|id| *id != self.ids.first));
+        while self.free.is_empty() && self.next < self.ids.count {
+            let count = self.block.min(self.ids.count - self.next);
+            let first = self.ids.first + self.next;
+            self.next += count;
+            if self.claim(first, count) {
+                self.free.extend((first..first + count).filter(|id| *id != self.ids.first));
             }
         }
         self.free.pop_front()
@@ -60,8 +62,8 @@ impl IdPool {
     }
 
     /// What cannot be claimed is not used.
-    fn claim(&self, block: u32) -> bool {
-        match lock(&self.claims, i64::from(block), Taken::Fail) {
+    fn claim(&self, first: u32, count: u32) -> bool {
+        match lock(&self.claims, i64::from(first)..i64::from(first) + i64::from(count), Taken::Fail) {
             Ok(()) => true,
             Err(Errno::AGAIN | Errno::ACCESS) => false,
             Err(errno) => {
@@ -101,7 +103,7 @@ impl ConnNumbers {
     }
 
     fn reserve(&mut self) -> Result<(), Errno> {
-        lock(&self.file, CONTENTS, Taken::Wait)?;
+        lock(&self.file, CONTENTS..CONTENTS + 1, Taken::Wait)?;
         let mut text = String::new();
         let as_errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         self.file.seek(SeekFrom::Start(0)).map_err(as_errno)?;
@@ -111,7 +113,7 @@ impl ConnNumbers {
         self.file.seek(SeekFrom::Start(0)).map_err(as_errno)?;
         self.file.write_all(format!("{}\n", first.saturating_add(NUMBERS)).as_bytes()).map_err(as_errno)?;
         (self.next, self.end) = (first, first.saturating_add(NUMBERS));
-        unlock(&self.file, CONTENTS)
+        unlock(&self.file, CONTENTS..CONTENTS + 1)
     }
 }
 
@@ -128,21 +130,21 @@ enum Taken {
     Wait,
 }
 
-/// Locks one byte, for this open file and whoever inherits it (fcntl(2), "open file description locks").
-fn lock(file: &File, byte: i64, taken: Taken) -> Result<(), Errno> {
-    set(file, byte, nix::libc::F_WRLCK, taken)
+/// Locks some bytes, for this open file and whoever inherits it (fcntl(2), "open file description locks").
+fn lock(file: &File, bytes: Range<i64>, taken: Taken) -> Result<(), Errno> {
+    set(file, bytes, nix::libc::F_WRLCK, taken)
 }
 
-fn unlock(file: &File, byte: i64) -> Result<(), Errno> {
-    set(file, byte, nix::libc::F_UNLCK, Taken::Fail)
+fn unlock(file: &File, bytes: Range<i64>) -> Result<(), Errno> {
+    set(file, bytes, nix::libc::F_UNLCK, Taken::Fail)
 }
 
-fn set(file: &File, byte: i64, kind: i32, taken: Taken) -> Result<(), Errno> {
+fn set(file: &File, bytes: Range<i64>, kind: i32, taken: Taken) -> Result<(), Errno> {
     let range = nix::libc::flock {
         l_type: kind as i16,
         l_whence: nix::libc::SEEK_SET as i16,
-        l_start: byte,
-        l_len: 1,
+        l_start: bytes.start,
+        l_len: bytes.end - bytes.start,
         l_pid: 0,
     };
     let call = match taken {
@@ -158,9 +160,15 @@ mod tests {
 
     #[test]
     fn two_pools_never_give_the_same_id() {
+        for count in [16, 3 * BLOCK, 100 * BLOCK + 7] {
+            two_pools_share(count);
+        }
+    }
+
+    fn two_pools_share(count: u32) {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("ids");
-        let ids = Ids { first: 1000, count: 3 * BLOCK };
+        let ids = Ids { first: 1000, count };
         let mut one = IdPool::new(&file, ids).expect("a pool");
         let mut other = IdPool::new(&file, ids).expect("a pool");
         let mut all = Vec::new();
@@ -170,7 +178,7 @@ mod tests {
         }
         all.extend(std::iter::from_fn(|| other.take()));
         all.sort_unstable();
-        assert_eq!(all, (1001..1000 + 3 * BLOCK).collect::<Vec<_>>(), "all but control's, each once");
+        assert_eq!(all, (1001..1000 + count).collect::<Vec<_>>(), "all but control's, each once");
         drop(one);
         assert_eq!(other.take(), None, "blocks that were tried are not tried again");
         other.give_back(1005);

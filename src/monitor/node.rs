@@ -85,6 +85,8 @@ impl<'a> Node<'a> {
         listeners: Vec<Listener>,
     ) -> Result<Node<'a>, Error> {
         let most = settings.admission.max_connections.saturating_add(settings.spare_sessions).saturating_add(16);
+        // However many connections come, ids are left for cells.
+        let most = most.min(settings.ids.count as usize / 4 * 3);
         let ids = || IdPool::new(&settings.paths.ids(), settings.ids);
         let mut node = Node {
             settings,
