@@ -22,10 +22,10 @@ fn main() {
     let out = std::fs::File::options().write(true).open("/proc/self/fd/1").ok();
     let text = std::env::args().nth(1).unwrap_or("id".into());
     let start = std::time::Instant::now();
-    match zygote.fork(enclos::domain::Network::Own).expect("fork") {
+    match zygote.fork(enclos::domain::Network::Own, None).expect("fork") {
         Forked::Child => {
             let _ns =
-                zygote.enter(&own).map_err(|e| format!("{e} {:?}", std::error::Error::source(&e))).expect("enter");
+                zygote.enter(&own, &[]).map_err(|e| format!("{e} {:?}", std::error::Error::source(&e))).expect("enter");
             eprintln!("ready after {:?}", start.elapsed());
             let layout = Layout { placed: vec![], start: "/".into(), home: "/".into() };
             let link: OwnedFd = std::io::stdout().try_clone_to_owned();

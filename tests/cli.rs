@@ -163,8 +163,9 @@ fn programs_read_json_of_a_fixed_shape() {
     let id = own_id();
     let account = json!({
         "name": "acme", "uid": id, "gid": id, "home": place.path("home"), "status": "active", "users": 1,
-        "terms": { "expires": null, "from": "" }
+        "limits": { "memory": "25%", "processes": null, "cpu": null }, "terms": { "expires": null, "from": "" }
     });
+    assert_eq!(place.json("account set acme --memory 25%"), account);
     assert_eq!(place.json("account show acme"), account);
     assert_eq!(place.json("account list"), json!([account]));
 
@@ -191,10 +192,11 @@ fn programs_read_json_of_a_fixed_shape() {
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },
         "forwards": { "network": "host", "permit_open": "db.example:3306,*:443", "permit_listen": "any" },
-        "programs": { "shell": null, "forced_command": null, "terminals": "allowed" }
+        "programs": { "shell": null, "forced_command": null, "terminals": "allowed" },
+        "limits": { "memory": "512M", "processes": "200", "cpu": "150%" }
     });
     let set = "user set bob --uploads atomic --umask 27 --max-file-size 10M --deny-name *.php --deny-name .htaccess \
-               --network host --permit-open db.example:3306,*:443";
+               --network host --permit-open db.example:3306,*:443 --memory 512M --processes 200 --cpu 150%";
     assert_eq!(place.json(set), user);
     assert_eq!(place.json("user show bob"), user);
     assert_eq!(place.json("user list --account acme"), json!([user]));

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use crate::domain::{
     AccountFacts, AccountName, AsOf, Contradiction, Credential, Factor, Factors, Facts, Flaw, ForwardPolicy, Grant,
-    HomePath, KeyFacts, LastLogin, ProgramPolicy, Proof, Scope, Services, Shown, Status, Terms, Timestamp,
+    HomePath, KeyFacts, LastLogin, Limits, ProgramPolicy, Proof, Scope, Services, Shown, Status, Terms, Timestamp,
     UploadPolicy, UserFacts, UserId, UserName, View,
 };
 
@@ -116,6 +116,16 @@ impl Principal {
     /// How programs are run.
     pub fn programs(&self) -> &ProgramPolicy {
         &self.user.programs
+    }
+
+    /// What the user's programs may take.
+    pub fn limits(&self) -> Limits {
+        self.user.limits
+    }
+
+    /// What the programs of all users of the account may take together.
+    pub fn account_limits(&self) -> Limits {
+        self.account.limits
     }
 
     /// When and from where the user logged in before.

@@ -18,6 +18,7 @@ fn facts(shown: Shown) -> Facts {
             home: "/srv/acme".parse().expect("a path"),
             status: Status::Active,
             terms: Terms::default(),
+            limits: Default::default(),
         },
         user: UserFacts {
             id: UserId(1),
@@ -29,6 +30,7 @@ fn facts(shown: Shown) -> Facts {
             uploads: UploadPolicy::default(),
             forwards: ForwardPolicy::default(),
             programs: crate::domain::ProgramPolicy::default(),
+            limits: Default::default(),
             last_login: None,
             logins: Logins::default(),
             principals: Default::default(),

@@ -28,6 +28,9 @@ pub enum Error {
     /// The kernel took the rules but does not enforce them.
     #[error("Landlock is switched off in this kernel")]
     NotEnforced,
+    /// A control group could not be made, used or removed.
+    #[error(transparent)]
+    Group(#[from] super::groups::GroupError),
     /// A role could not prepare itself.
     #[error("{0}")]
     Prepare(String),

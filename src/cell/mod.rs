@@ -21,6 +21,7 @@
 mod attach;
 mod caps;
 mod error;
+pub mod groups;
 mod guard;
 mod homes;
 mod idmap;

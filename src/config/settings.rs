@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::abuse::AdmissionSettings;
 use super::database::Database;
 use super::users_from::UsersFrom;
-use crate::domain::{Layer, VariablePattern};
+use crate::domain::{Layer, Limits, VariablePattern};
 
 /// Everything a node was told.
 #[derive(Debug, Clone)]
@@ -130,6 +130,12 @@ pub struct MonitorSettings {
     pub admission: AdmissionSettings,
     /// Sessions kept ready before their connection arrives.
     pub spare_sessions: usize,
+    /// Where in the trees of control groups this node may make its own; its own group unless named.
+    pub control_group: Option<String>,
+    /// What programs of a user may take, where nothing else is said of the user.
+    pub user_limits: Limits,
+    /// What programs of an account may take together, where nothing else is said of the account.
+    pub account_limits: Limits,
 }
 
 /// What control needs to know.

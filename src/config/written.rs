@@ -17,7 +17,7 @@ use super::settings::{
 };
 use super::system_users::system_user;
 use super::users_from::UsersFrom;
-use crate::domain::{Block, Layer, VariablePattern};
+use crate::domain::{Block, Cpu, Layer, Limits, Memory, Processes, VariablePattern};
 
 /// Read when no file is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/enclos/enclos.toml";
@@ -121,6 +121,13 @@ pub struct Written {
     pub umask: String,
     pub accept_env: Vec<VariablePattern>,
     pub motd: PathBuf,
+    pub control_group: String,
+    pub user_memory: String,
+    pub user_processes: u32,
+    pub user_cpu: String,
+    pub account_memory: String,
+    pub account_processes: u32,
+    pub account_cpu: String,
     pub log: LogFormat,
     pub node: Option<String>,
     pub audit: Vec<AuditPlace>,
@@ -130,7 +137,7 @@ pub struct Written {
 }
 
 /// Every key there is, and what it takes.
-const KEYS: [(&str, &str); 40] = [
+const KEYS: [(&str, &str); 47] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
     (
         "database",
@@ -172,6 +179,13 @@ const KEYS: [(&str, &str); 40] = [
     ("umask", "an octal number in quotes such as \"0022\""),
     ("accept_env", "a list of names or patterns such as [\"DEPLOY_*\"]"),
     ("motd", "a file such as \"/etc/motd\", or \"\" for none"),
+    ("control_group", "the path of a control group such as \"/enclos\", or \"\" for the node's own"),
+    ("user_memory", "an amount such as \"2G\" or \"50%\", or \"none\""),
+    ("user_processes", "a number such as 512, or 0 for no limit"),
+    ("user_cpu", "a part of a processor such as \"150%\", or \"none\""),
+    ("account_memory", "an amount such as \"2G\" or \"75%\", or \"none\""),
+    ("account_processes", "a number such as 4096, or 0 for no limit"),
+    ("account_cpu", "a part of a processor such as \"150%\", or \"none\""),
     ("log", "\"text\" or \"json\""),
     ("node", "a name such as \"web1\""),
     ("audit", "a list of places such as [\"file\", \"database\", \"log\"], or [] for nowhere"),
@@ -226,6 +240,13 @@ impl Default for Written {
             umask: "0022".to_owned(),
             accept_env: Vec::new(),
             motd: "/etc/motd".into(),
+            control_group: String::new(),
+            user_memory: "50%".to_owned(),
+            user_processes: 512,
+            user_cpu: "none".to_owned(),
+            account_memory: "75%".to_owned(),
+            account_processes: 4096,
+            account_cpu: "none".to_owned(),
             log: LogFormat::Text,
             node: None,
             audit: vec![AuditPlace::File, AuditPlace::Database],
@@ -365,6 +386,17 @@ impl Written {
             true => None,
             false => Some(absolute("motd", &self.motd).map_err(impossible)?),
         };
+        let user_limits = limits(
+            ("user_memory", &self.user_memory),
+            ("user_processes", self.user_processes),
+            ("user_cpu", &self.user_cpu),
+        );
+        let account_limits = limits(
+            ("account_memory", &self.account_memory),
+            ("account_processes", self.account_processes),
+            ("account_cpu", &self.account_cpu),
+        );
+        let (user_limits, account_limits) = (user_limits.map_err(impossible)?, account_limits.map_err(impossible)?);
         Ok(Node {
             monitor: MonitorSettings {
                 listen: self.listen,
@@ -386,6 +418,9 @@ impl Written {
                     proxy_protocol: self.proxy_protocol,
                 },
                 spare_sessions: self.spare_sessions,
+                control_group: control_group(&self.control_group).map_err(impossible)?,
+                user_limits,
+                account_limits,
             },
             control: ControlSettings {
                 paths,
@@ -475,6 +510,36 @@ fn node_name(written: Option<&str>) -> Result<String, Problem> {
     }
 }
 
+/// A group by its path from the root of the tree.
+fn control_group(written: &str) -> Result<Option<String>, Problem> {
+    let problem = ("control_group", "must be a path from the root of the control groups such as \"/enclos\", or \"\"");
+    let is_path =
+        written.strip_prefix('/').is_some_and(|path| !path.split('/').any(|part| matches!(part, "" | "." | "..")));
+    match written {
+        "" => Ok(None),
+        path if is_path => Ok(Some(path.to_owned())),
+        _ => Err(problem),
+    }
+}
+
+fn limits(
+    (memory_key, memory): (&'static str, &str),
+    (processes_key, processes): (&'static str, u32),
+    (cpu_key, cpu): (&'static str, &str),
+) -> Result<Limits, Problem> {
+    const NONE: &str = "none";
+    let memory = (memory != NONE).then(|| memory.parse::<Memory>()).transpose();
+    let processes = (processes != 0).then(|| processes.to_string().parse::<Processes>()).transpose();
+    let cpu = (cpu != NONE).then(|| cpu.parse::<Cpu>()).transpose();
+    Ok(Limits {
+        memory: memory.map_err(|_| {
+            (memory_key, "must be at least \"16M\", or a part of the machine's such as \"50%\", or \"none\"")
+        })?,
+        processes: processes.map_err(|_| (processes_key, "must be from 8 to 4000000, or 0 for no limit"))?,
+        cpu: cpu.map_err(|_| (cpu_key, "must be from \"5%\" to \"100000%\" of one processor, or \"none\""))?,
+    })
+}
+
 /// Processes of a node leave the directory they were started in.
 fn absolute(key: &'static str, path: &Path) -> Result<PathBuf, Problem> {
     std::path::absolute(path).map_err(|_| (key, "is empty; give a directory"))
@@ -548,6 +613,11 @@ mod tests {
         for (text, part) in [
             ("listen = []", "listen is empty; give at least one address"),
             ("umask = \"99\"", "umask must be an octal number"),
+            ("control_group = \"enclos\"", "control_group must be a path from the root"),
+            ("control_group = \"/a/../b\"", "control_group must be a path from the root"),
+            ("user_memory = \"1K\"", "user_memory must be at least"),
+            ("account_processes = 2", "account_processes must be from 8"),
+            ("user_cpu = \"fast\"", "user_cpu must be from"),
             ("uid_first = 5", "uid_first and uid_count must name"),
             ("max_auth_attempts = 0", "max_auth_attempts must be above 0"),
             ("max_auth_attempts = 100", "max_auth_attempts must be at most 20"),

@@ -28,9 +28,9 @@ use super::passwords::PasswordError;
 use super::store::{About, AuditPage, AuditQuery, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, Ban, BanOrigin, Banned, Contradiction, ForwardChange, HomePath, KeyChange, Logins, Mode,
-    Principals, ProgramChange, RelPath, Secret, Services, Status, TermsChange, Timestamp, UploadChange, UserFacts,
-    UserName, View,
+    AccountFacts, AccountName, Ban, BanOrigin, Banned, Contradiction, ForwardChange, HomePath, KeyChange, LimitChange,
+    Logins, Mode, Principals, ProgramChange, RelPath, Secret, Services, Status, TermsChange, Timestamp, UploadChange,
+    UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -56,6 +56,10 @@ pub enum Operation {
         name: AccountName,
         change: TermsChange,
     },
+    AccountSetLimits {
+        name: AccountName,
+        change: LimitChange,
+    },
     AccountRemove {
         name: AccountName,
         with_users: bool,
@@ -68,6 +72,7 @@ pub enum Operation {
         uploads: UploadChange,
         forwards: ForwardChange,
         programs: ProgramChange,
+        limits: LimitChange,
     },
     UserSetView {
         name: UserName,
@@ -84,6 +89,10 @@ pub enum Operation {
     UserSetTerms {
         name: UserName,
         change: TermsChange,
+    },
+    UserSetLimits {
+        name: UserName,
+        change: LimitChange,
     },
     UserSetServices {
         name: UserName,
@@ -254,6 +263,7 @@ impl Operation {
             | Operation::UserSetServices { name, .. }
             | Operation::UserSetPrograms { name, .. }
             | Operation::UserSetTerms { name, .. }
+            | Operation::UserSetLimits { name, .. }
             | Operation::UserSetLogins { name, .. }
             | Operation::UserSetPrincipals { name, .. }
             | Operation::CaAdd { holder: CaHolder::User { name }, .. }
@@ -271,6 +281,7 @@ impl Operation {
             | Operation::AccountSetStatus { name, .. }
             | Operation::AccountSetTerms { name, .. }
             | Operation::CaAdd { holder: CaHolder::Account { name }, .. }
+            | Operation::AccountSetLimits { name, .. }
             | Operation::AccountRemove { name, .. } => About::Account(name.clone()),
             Operation::BanAdd { .. } | Operation::BanRemove { .. } => About::Bans,
             // Those that only ask, and whatever is not thought of here.
@@ -447,14 +458,16 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::AccountShow { name } => accounts::show(store, &name).await,
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
         Operation::AccountSetTerms { name, change } => accounts::set_terms(store, name, change).await,
+        Operation::AccountSetLimits { name, change } => accounts::set_limits(store, name, change).await,
         Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
-        Operation::UserAdd { name, account, services, view, uploads, forwards, programs } => {
-            let policies = users::Policies { uploads, forwards, programs };
+        Operation::UserAdd { name, account, services, view, uploads, forwards, programs, limits } => {
+            let policies = users::Policies { uploads, forwards, programs, limits };
             users::add(store, name, account, services, view, policies).await
         }
         Operation::UserSetUploads { name, change } => users::set_uploads(store, name, change).await,
         Operation::UserSetForwards { name, change } => users::set_forwards(store, name, change).await,
         Operation::UserSetTerms { name, change } => users::set_terms(store, name, change).await,
+        Operation::UserSetLimits { name, change } => users::set_limits(store, name, change).await,
         Operation::UserSetServices { name, services } => programs::set_services(store, name, services).await,
         Operation::UserSetPrograms { name, change } => programs::set(store, name, change).await,
         Operation::UserSetView { name, view } => users::set_view(store, name, view).await,

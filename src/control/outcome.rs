@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Explanation;
 use crate::domain::{
-    AccountName, AuthorityId, Ban, Certified, ForwardPolicy, HomePath, KeyId, Logins, Mode, Principals, ProgramPolicy,
-    RelPath, Scope, Services, Status, Terms, Timestamp, UploadPolicy, UserName, View,
+    AccountName, AuthorityId, Ban, Certified, ForwardPolicy, HomePath, KeyId, Limits, Logins, Mode, Principals,
+    ProgramPolicy, RelPath, Scope, Services, Status, Terms, Timestamp, UploadPolicy, UserName, View,
 };
 
 /// The result of an operation.
@@ -132,6 +132,8 @@ pub struct AccountView {
     pub status: Status,
     /// When and from where.
     pub terms: Terms,
+    /// What the programs of all its users may take together.
+    pub limits: Limits,
     /// How many users it has.
     pub users: u32,
 }
@@ -157,6 +159,8 @@ pub struct UserView {
     pub forwards: ForwardPolicy,
     /// How its programs are run.
     pub programs: ProgramPolicy,
+    /// What they may take.
+    pub limits: Limits,
     /// What it may reach.
     pub grants: Vec<GrantView>,
     /// How many keys it has.

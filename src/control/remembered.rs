@@ -92,6 +92,7 @@ pub(super) mod testing {
             home: "/srv/acme".parse().expect("a path"),
             status: Status::Active,
             terms: Default::default(),
+            limits: Default::default(),
         };
         let user = UserFacts {
             id: UserId(1),
@@ -102,6 +103,7 @@ pub(super) mod testing {
             uploads: UploadPolicy::default(),
             forwards: Default::default(),
             programs: Default::default(),
+            limits: Default::default(),
             last_login: None,
             terms: Default::default(),
             logins: Default::default(),

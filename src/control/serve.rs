@@ -526,6 +526,8 @@ fn covers(principal: &Principal, record: &SessionRecord) -> bool {
         && !record.uploads.is_narrowed_by(principal.uploads())
         && !record.forwards.is_narrowed_by(principal.forwards())
         && !record.programs.is_narrowed_by(principal.programs())
+        && !record.limits.0.is_narrowed_by(&principal.limits())
+        && !record.limits.1.is_narrowed_by(&principal.account_limits())
 }
 
 fn now() -> Timestamp {

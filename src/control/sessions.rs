@@ -184,6 +184,7 @@ mod tests {
             uploads: crate::domain::UploadPolicy::default(),
             forwards: crate::domain::ForwardPolicy::default(),
             programs: crate::domain::ProgramPolicy::default(),
+            limits: Default::default(),
             peer: "127.0.0.1:1".parse().expect("an address"),
             shown: Factors::NONE.with(if key.is_some() { Factor::Key } else { Factor::Password }),
             credential: None,

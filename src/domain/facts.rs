@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountName, CertificateFacts, Certified, Flaw, ForwardPolicy, Grant, HomePath, LastLogin, Logins, Principals,
-    ProgramPolicy, Scope, Services, Terms, UploadPolicy, UserName, View,
+    AccountName, CertificateFacts, Certified, Flaw, ForwardPolicy, Grant, HomePath, LastLogin, Limits, Logins,
+    Principals, ProgramPolicy, Scope, Services, Terms, UploadPolicy, UserName, View,
 };
 
 macro_rules! id {
@@ -80,6 +80,8 @@ pub struct AccountFacts {
     pub status: Status,
     /// When and from where.
     pub terms: Terms,
+    /// What the programs of all its users may take together.
+    pub limits: Limits,
 }
 
 /// The user named by a claim.
@@ -109,6 +111,8 @@ pub struct UserFacts {
     pub has_authenticator: bool,
     /// How its programs are run.
     pub programs: ProgramPolicy,
+    /// What its programs may take.
+    pub limits: Limits,
     /// When it logged in before, if it has a shell.
     pub last_login: Option<LastLogin>,
 }

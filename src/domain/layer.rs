@@ -28,11 +28,17 @@ pub enum Layer {
     Landlock,
     /// The list of system calls that a session may make.
     Seccomp,
+    /// A bound on the memory of a cell's programs.
+    MemoryLimit,
+    /// A bound on their number, that no other cell can use up.
+    ProcessLimit,
+    /// A bound on their processor time.
+    CpuLimit,
 }
 
 impl Layer {
     /// Every layer, in the order in which they are shown.
-    pub const ALL: [Layer; 10] = [
+    pub const ALL: [Layer; 13] = [
         Layer::MountNamespace,
         Layer::PidNamespace,
         Layer::IpcNamespace,
@@ -43,6 +49,9 @@ impl Layer {
         Layer::NoCapabilities,
         Layer::Landlock,
         Layer::Seccomp,
+        Layer::MemoryLimit,
+        Layer::ProcessLimit,
+        Layer::CpuLimit,
     ];
 
     /// As written in the configuration and in reports.
@@ -58,6 +67,9 @@ impl Layer {
             Layer::NoCapabilities => "no-capabilities",
             Layer::Landlock => "landlock",
             Layer::Seccomp => "seccomp",
+            Layer::MemoryLimit => "memory-limit",
+            Layer::ProcessLimit => "process-limit",
+            Layer::CpuLimit => "cpu-limit",
         }
     }
 }

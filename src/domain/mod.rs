@@ -17,6 +17,7 @@ mod forward;
 mod grant;
 mod key_line;
 mod layer;
+mod limits;
 mod name;
 mod name_pattern;
 mod path;
@@ -47,6 +48,7 @@ pub use forward::{BadPermits, ForwardChange, ForwardPolicy, Network, Permits, Un
 pub use grant::{Grant, Mode, UnknownMode, deciding, narrows};
 pub use key_line::{BadLine, KeyLine, KeyOption};
 pub use layer::{Layer, LayerReport, UnknownLayer};
+pub use limits::{BadLimit, Cpu, LimitChange, Limits, Memory, Processes};
 pub use name::{AccountName, BadName, UserName};
 pub use name_pattern::{BadPattern, NamePattern, NamePatterns};
 pub use path::{BadPath, HomePath, RelPath};

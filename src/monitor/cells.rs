@@ -1,7 +1,7 @@
 //! Shell cells: one for each principal that runs programs, shared by its connections, gone with the last of them.
 
 use std::collections::{BTreeSet, HashMap};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,18 @@ use super::poll::Token;
 use super::sessions::Phase;
 use super::shells::{self, Birth};
 use super::{Error, system};
-use crate::cell::shell::Own;
-use crate::cell::{Fault, Plan};
-use crate::domain::{AccountName, ForwardPolicy, ProgramPolicy, Services, UserName};
+use crate::cell::groups::{self, Amounts, Controller, Group, Groups};
+use crate::cell::shell::{Limits as ProcessLimits, Own};
+use crate::cell::{Fault, Plan, Privilege};
+use crate::config::MonitorSettings;
+use crate::domain::{AccountName, ForwardPolicy, Limits, ProgramPolicy, Services, UserName};
 use crate::telemetry::Causes;
 use crate::wire::{FromCell, FromZygote, Link, LinkError, ToSession, WorkerOrder};
 
-/// KiB in each of a cell's `/tmp`, `/var/tmp`, `/run` and `/dev/shm`, until policies say more.
-const SCRATCH: u64 = 256 * 1024;
+/// Most KiB in a cell's `/tmp`, `/var/tmp`, `/run` and `/dev/shm` together, and what part of its memory at most: were it all,
+/// a cell with a full `/tmp` could not even run what empties it.
+const SCRATCH: u64 = 512 * 1024;
+const PART_FOR_SCRATCH: u64 = 2;
 
 /// Most cells at the same time.
 const MOST_CELLS: usize = 4096;
@@ -40,11 +44,13 @@ pub(super) struct CellPlan {
     pub(super) services: Services,
     pub(super) forwards: ForwardPolicy,
     pub(super) programs: ProgramPolicy,
+    /// The user's, and those of its account.
+    pub(super) limits: (Limits, Limits),
 }
 
 impl CellPlan {
     /// Whether two principals may share a cell: the same user with the same rights. Those of a narrower key have another
-    /// home.
+    /// home. Limits that became wider wait for the next cell; narrower ones have ended this one.
     fn is_same(&self, other: &CellPlan) -> bool {
         (&self.account, &self.user) == (&other.account, &other.user)
             && self.plan.layout() == other.plan.layout()
@@ -80,6 +86,8 @@ struct Cell {
     link: Link,
     process: Option<OwnedFd>,
     stage: Stage,
+    /// Where it is counted what its programs take.
+    group: Option<Group>,
     /// Who watches the places of its nested grants.
     guard: Option<Helper>,
     /// When it must be ready.
@@ -141,7 +149,10 @@ impl Cell {
         matches!(self.stage, Stage::Newborn | Stage::Attaching(_) | Stage::Beginning)
     }
 
-    fn kill(&self) {
+    fn kill(&self, groups: &Groups) {
+        if let Some(Err(error)) = self.group.as_ref().map(|group| groups.kill(group)) {
+            tracing::error!(error = %Causes(&error), "a control group could not be ended");
+        }
         let Some(pidfd) = &self.process else { return };
         match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
             Ok(()) | Err(Errno::SRCH) => {}
@@ -193,19 +204,34 @@ impl Node<'_> {
             self.fork_shell_zygote()?;
         }
         let plan = CellPlan { plan: plan.plan.with_ids(uid), ..plan };
+        let (own_amounts, of_account) = self.amounts(&plan);
+        let group = self.groups.make(plan.account.as_str(), &number.to_string(), &of_account, &own_amounts);
+        let (group, doors) = match group.and_then(|group| self.groups.doors(&group).map(|doors| (group, doors))) {
+            Ok(made) => made,
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), "the programs of a cell cannot be limited, so it is not made");
+                self.cells.ids.give_back(uid);
+                return self.no_cell(session, "the server cannot limit your programs; ask its operator");
+            }
+        };
         let (ours, theirs) = Link::pair()?;
         let birth = Birth {
             slot: number,
             generation: 0,
-            own: own(&plan),
+            own: own(&plan, &own_amounts),
             layout: plan.plan.layout().clone(),
             services: plan.services,
             forwards: plan.forwards.clone(),
             programs: plan.programs.clone(),
+            limits: self.process_limits(&own_amounts),
+            into_group: doors.whole.is_some(),
         };
-        let asked = self.cells.zygote.as_ref().map(|z| z.link.try_send(&birth, Some(theirs.as_fd())));
+        let groups = doors.whole.iter().chain(&doors.parts).map(AsFd::as_fd);
+        let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(theirs.as_fd()).chain(groups).collect();
+        let asked = self.cells.zygote.as_ref().map(|z| z.link.try_send_with(&birth, &descriptors));
         if !matches!(asked, Some(Ok(()))) {
             self.cells.ids.give_back(uid);
+            self.groups.remove(group);
             return self.no_cell(session, "the server is overloaded; try again later");
         }
         self.poll.watch(&ours, Token::Cell(number)).map_err(system("watch a cell"))?;
@@ -215,6 +241,7 @@ impl Node<'_> {
             link: ours,
             process: None,
             stage: Stage::Newborn,
+            group: Some(group),
             guard: None,
             deadline: Instant::now() + PATIENCE,
             waiting: vec![session],
@@ -222,6 +249,21 @@ impl Node<'_> {
         };
         self.cells.cells.insert(number, cell);
         Ok(())
+    }
+
+    /// What a cell's programs may take, and what those of its account may together.
+    fn amounts(&self, plan: &CellPlan) -> (Amounts, Amounts) {
+        let (own, of_account) = plan.limits;
+        let MonitorSettings { user_limits, account_limits, .. } = self.settings;
+        groups::amounts(own.or(*user_limits), of_account.or(*account_limits), groups::machine_memory())
+    }
+
+    /// What the kernel counts by process, and by user id: where all cells have the same one, a number for one cell would be
+    /// one for all of them, so it is left to the control groups if they can.
+    fn process_limits(&self, amounts: &Amounts) -> ProcessLimits {
+        let is_left = self.privilege != Privilege::Root && self.groups.have(Controller::Processes);
+        let processes = amounts.processes.filter(|_| !is_left).map_or(u64::from(u32::MAX), u64::from);
+        ProcessLimits { processes, descriptors: DESCRIPTORS }
     }
 
     fn no_cell(&mut self, (slot, generation): SessionId, sentence: &str) -> Result<(), Error> {
@@ -377,13 +419,16 @@ impl Node<'_> {
         if let Some(pidfd) = cell.process {
             self.poll.forget(&pidfd).map_err(system("stop watching a cell"))?;
         }
+        if let Some(group) = cell.group {
+            self.groups.remove(group);
+        }
         Ok(())
     }
 
     /// Ends a cell and tells who waits for it. Its number is free again when its process is gone.
     fn end_cell(&mut self, number: u32, sentence: &str) -> Result<(), Error> {
         let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
-        cell.kill();
+        cell.kill(&self.groups);
         let is_unborn = cell.process.is_none();
         let waiting = std::mem::take(&mut cell.waiting);
         let guard = cell.guard.take();
@@ -395,6 +440,9 @@ impl Node<'_> {
         }
         if is_unborn && let Some(cell) = self.cells.remove(number) {
             self.poll.forget(&cell.link).map_err(system("stop watching a cell"))?;
+            if let Some(group) = cell.group {
+                self.groups.remove(group);
+            }
         }
         for session in waiting {
             self.no_cell(session, sentence)?;
@@ -415,7 +463,7 @@ impl Node<'_> {
 
     /// Ends them all, for the node ends.
     pub(super) fn kill_cells(&self) {
-        self.cells.cells.values().for_each(Cell::kill);
+        self.cells.cells.values().for_each(|cell| cell.kill(&self.groups));
     }
 
     /// A session has ended: cells that only it used go with it.
@@ -435,7 +483,10 @@ impl Node<'_> {
     }
 }
 
-fn own(plan: &CellPlan) -> Own {
+/// Descriptors that each process of a cell may have open.
+const DESCRIPTORS: u64 = 4096;
+
+fn own(plan: &CellPlan, amounts: &Amounts) -> Own {
     let ids = plan.plan.cell().unwrap_or_else(|| plan.plan.owner());
     let user = plan.user.to_string();
     let home = plan.plan.user_home().map_or_else(String::new, |home| format!("/{}", home.at));
@@ -448,7 +499,7 @@ fn own(plan: &CellPlan) -> Own {
         shell: plan.programs.shell().to_owned(),
         hostname: "cell".to_owned(),
         network: plan.forwards.network,
-        scratch: SCRATCH,
+        scratch: amounts.memory.map_or(SCRATCH, |most| SCRATCH.min(most / 1024 / PART_FOR_SCRATCH)),
         user,
     }
 }

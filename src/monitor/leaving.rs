@@ -10,6 +10,7 @@ use super::poll::Token;
 use super::sessions::Phase;
 use super::{Error, children, stopping, system};
 use crate::sys::{self, CloneFlags, Forked};
+use crate::telemetry::Causes;
 use crate::wire::{Noted, ToControl};
 
 impl Node<'_> {
@@ -17,6 +18,10 @@ impl Node<'_> {
     pub(super) fn leave(&mut self) -> Result<(), Error> {
         if self.leaving_service || self.stopping.is_some() {
             return Ok(());
+        }
+        if let Err(error) = self.groups.give_way() {
+            // The service manager may not be able to start the next one then; sessions are worth more than that.
+            tracing::error!(error = %Causes(&error), "the control groups stay in the way of the next process");
         }
         match sys::fork(CloneFlags::NONE) {
             Ok(Forked::Parent { pid, .. }) => {

@@ -283,6 +283,7 @@ impl Node<'_> {
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
             programs: principal.programs().clone(),
+            limits: (principal.limits(), principal.account_limits()),
             peer: peer.address,
             shown: principal.shown(),
             credential: principal.credential().cloned(),
@@ -322,6 +323,7 @@ impl Node<'_> {
             services: principal.services(),
             forwards: principal.forwards().clone(),
             programs: principal.programs().clone(),
+            limits: (principal.limits(), principal.account_limits()),
         }))
     }
 

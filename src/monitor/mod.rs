@@ -39,8 +39,9 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit};
 
+use crate::cell::groups::Groups;
 use crate::cell::{self, Privilege};
-use crate::config;
+use crate::config::{self, MonitorSettings};
 use crate::domain::{Layer, LayerReport};
 use crate::wire::{Link, LinkError, Office};
 
@@ -158,19 +159,33 @@ pub fn run(
     let listeners = listeners::open(&settings.monitor.listen, inherited)?;
     take_all_descriptors()?;
     let privilege = Privilege::establish()?;
-    let layers = trial::layers(privilege, &settings.monitor)?;
+    let mark = mark(&settings.monitor)?;
+    let (groups, limits) = Groups::prepare(settings.monitor.control_group.as_deref(), &mark);
+    let layers = trial::layers(privilege, &settings.monitor, &limits)?;
     refuse_missing(&layers, &settings.monitor.require)?;
     cell::keep_for_monitor()?;
     let ready =
         Ready { rootless: privilege != Privilege::Root, layers, listen: listeners.iter().map(|l| l.address).collect() };
-    node::Node::start(&settings.monitor, roles, privilege, listeners)?.serve(&mut |sockets| on_ready(&ready, sockets))
+    node::Node::start(&settings.monitor, roles, privilege, listeners, groups)?
+        .serve(&mut |sockets| on_ready(&ready, sockets))
 }
 
 /// Builds a cell, looks out of it, and says which layers hold.
 pub fn doctor(settings: &config::Node) -> Result<Vec<LayerReport>, Error> {
     await_single_thread()?;
     let privilege = Privilege::establish()?;
-    trial::layers(privilege, &settings.monitor)
+    // Not by the name of the node, whose cells may be in use.
+    let mark = format!("enclos-doctor-{}", std::process::id());
+    let (mut groups, limits) = Groups::prepare(settings.monitor.control_group.as_deref(), &mark);
+    let layers = trial::layers(privilege, &settings.monitor, &limits);
+    groups.remove_all().map_err(cell::Error::from)?;
+    layers
+}
+
+/// What this node calls its part of the control groups: the same at each start, and no other node's.
+fn mark(settings: &MonitorSettings) -> Result<String, Error> {
+    let stat = rustix::fs::stat(&settings.paths.state).map_err(system("look at the state directory"))?;
+    Ok(format!("enclos-{:x}-{:x}", stat.st_dev, stat.st_ino))
 }
 
 /// Everything here forks, and `unshare` of users asks for it too: this process must have one thread. What ran before, the

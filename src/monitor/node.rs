@@ -18,6 +18,7 @@ use super::poll::{Poll, Token};
 use super::sessions::{Phase, Sessions, Waits};
 use super::{Error, Roles, system};
 use crate::cell::Privilege;
+use crate::cell::groups::Groups;
 use crate::config::MonitorSettings;
 use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromSession, Link, LinkError, Noted, Notice, ToControl, ToSession, ToZygote, Why};
@@ -45,6 +46,7 @@ pub(super) struct Node<'a> {
     pub(super) poll: Poll,
     pub(super) sessions: Sessions,
     pub(super) cells: Cells,
+    pub(super) groups: Groups,
     pub(super) helpers: Helpers,
     /// Which slot a question to control is about.
     pub(super) tickets: HashMap<u64, u32>,
@@ -83,6 +85,7 @@ impl<'a> Node<'a> {
         roles: Roles<'a>,
         privilege: Privilege,
         listeners: Vec<Listener>,
+        groups: Groups,
     ) -> Result<Node<'a>, Error> {
         let most = settings.admission.max_connections.saturating_add(settings.spare_sessions).saturating_add(16);
         // However many connections come, ids are left for cells.
@@ -94,6 +97,7 @@ impl<'a> Node<'a> {
             poll: Poll::new().map_err(system("make the poll set"))?,
             sessions: Sessions::new(ids()?, most),
             cells: Cells::new(ids()?),
+            groups,
             helpers: Helpers::default(),
             tickets: HashMap::new(),
             next_ticket: 1,
@@ -137,6 +141,10 @@ impl<'a> Node<'a> {
         while !self.is_over() {
             self.turn()?;
         }
+        if let Err(error) = self.groups.remove_all() {
+            // The root of a tree lets nobody remove anything who has given up root's powers over files.
+            tracing::warn!(error = %Causes(&error), "control groups are left behind; the next start removes them");
+        }
         tracing::info!("stopped");
         Ok(())
     }
@@ -175,6 +183,7 @@ impl<'a> Node<'a> {
             || !self.arrivals.is_empty()
             || self.turned_away.is_restless()
             || self.cells.is_restless()
+            || self.groups.is_untidy()
             || self.sessions.iter().any(|(_, s)| matches!(s.phase, Phase::Login { .. } | Phase::Ending { .. }))
     }
 
@@ -214,6 +223,10 @@ impl<'a> Node<'a> {
         self.turned_away.tick(now);
         self.end_late(now);
         self.end_late_cells(now)?;
+        self.groups.tidy();
+        if let Err(error) = self.groups.come_back() {
+            tracing::error!(error = %Causes(&error), "programs that run are not limited any more");
+        }
         self.hire()
     }
 

@@ -24,9 +24,6 @@ use crate::wire::{FromCell, FromZygote, Link, LinkError, WorkerOrder};
 /// How the worker's role is called: its first argument.
 pub const WORKER: &CStr = c"enclos-worker";
 
-/// Until policies say more.
-const LIMITS: Limits = Limits { processes: 512, descriptors: 4096 };
-
 /// One cell to be born.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Birth {
@@ -44,6 +41,10 @@ pub(super) struct Birth {
     pub(super) forwards: ForwardPolicy,
     /// How its worker starts programs.
     pub(super) programs: ProgramPolicy,
+    /// What each of its processes may have.
+    pub(super) limits: Limits,
+    /// Whether the second descriptor is that of a control group to be born in; those after it are of groups to move into.
+    pub(super) into_group: bool,
 }
 
 /// Prepares the template, then forks cells until the monitor is gone.
@@ -62,9 +63,14 @@ pub(super) fn serve(link: &Link, privilege: Privilege) -> Result<(), Error> {
         };
         cells.retain(|cell| !has_ended(cell));
         let channel = asked.fd.ok_or(LinkError::Malformed)?;
-        let Birth { slot, generation, .. } = asked.message;
-        match zygote.fork(asked.message.own.network) {
-            Ok(Forked::Child) => live(&zygote, &asked.message, channel),
+        let Birth { slot, generation, into_group, .. } = asked.message;
+        let mut groups = asked.more;
+        let group = into_group.then(|| if groups.is_empty() { None } else { Some(groups.remove(0)) }).flatten();
+        if into_group && group.is_none() {
+            return Err(LinkError::Malformed.into());
+        }
+        match zygote.fork(asked.message.own.network, group.as_ref().map(AsFd::as_fd)) {
+            Ok(Forked::Child) => live(&zygote, &asked.message, channel, &groups),
             Ok(Forked::Parent { pid, pidfd }) => {
                 link.send(&FromZygote::Born { slot, generation, pid }, Some(pidfd.as_fd()))?;
                 cells.push(pidfd);
@@ -95,19 +101,19 @@ fn has_ended(process: &OwnedFd) -> bool {
 }
 
 /// The life of a cell up to its worker. Comes back only to end.
-fn live(zygote: &ShellZygote, birth: &Birth, channel: OwnedFd) -> ! {
+fn live(zygote: &ShellZygote, birth: &Birth, channel: OwnedFd, groups: &[OwnedFd]) -> ! {
     super::children::call_process(c"enclos-cell");
     let link = Link::from_fd(channel);
-    if let Err(what) = be_born(zygote, birth, &link) {
+    if let Err(what) = be_born(zygote, birth, &link, groups) {
         // If the monitor is gone too, there is nobody to tell.
         drop(link.send(&FromCell::Failed { what }, None));
     }
     sys::exit_now(71)
 }
 
-fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link) -> Result<(), String> {
-    let Birth { own, layout, services, forwards, programs, .. } = birth;
-    let namespace = zygote.enter(own).map_err(|e| Causes(&e).to_string())?;
+fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link, groups: &[OwnedFd]) -> Result<(), String> {
+    let Birth { own, layout, services, forwards, programs, limits, .. } = birth;
+    let namespace = zygote.enter(own, groups).map_err(|e| Causes(&e).to_string())?;
     link.send(&FromCell::Built, Some(namespace.as_fd())).map_err(|e| e.to_string())?;
     drop(namespace);
     let order = link.recv::<WorkerOrder>().map_err(|e| e.to_string())?;
@@ -131,7 +137,7 @@ fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link) -> Result<(), Strin
     ];
     let arguments: Vec<&CStr> = std::iter::once(WORKER).chain(facts.iter().map(CString::as_c_str)).collect();
     let channel = link.as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
-    match zygote.begin(own, layout, LIMITS, &channel, &arguments) {
+    match zygote.begin(own, layout, *limits, &channel, &arguments) {
         Ok(never) => match never {},
         Err(error) => Err(Causes(&error).to_string()),
     }

@@ -163,6 +163,7 @@ mod tests {
             home: user.home,
             status: Status::Active,
             terms: Terms::default(),
+            limits: Default::default(),
         };
         let user = UserFacts {
             id: UserId(1),
@@ -177,6 +178,7 @@ mod tests {
             principals: Default::default(),
             has_authenticator: false,
             programs: user.programs,
+            limits: Default::default(),
             last_login: None,
         };
         let as_of = Default::default();

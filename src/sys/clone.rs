@@ -1,11 +1,14 @@
 //! `clone3(2)` used as `fork(2)`: a copy of the calling process, in new namespaces where asked.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
 /// `CLONE_CLEAR_SIGHAND` (clone3(2)), whose type in libc is too small for it.
 const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+
+/// `CLONE_INTO_CGROUP` (clone3(2)), for the same reason.
+const INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of a fork we are on.
 #[derive(Debug)]
@@ -55,13 +58,22 @@ impl CloneFlags {
 /// Only for processes with a single thread: the child has the calling thread alone, and locks held by another would
 /// stay locked for ever. Monitor and zygotes are such processes; they never start a runtime.
 pub fn fork(flags: CloneFlags) -> Result<Forked, Errno> {
+    fork_into(flags, None)
+}
+
+/// The same, and the child begins in a control group of version 2, of which a descriptor is given: it is never anywhere else.
+pub fn fork_into(flags: CloneFlags, group: Option<BorrowedFd<'_>>) -> Result<Forked, Errno> {
     let mut pidfd: RawFd = -1;
     // SAFETY: `clone_args` is a C structure of integers, for which all zeroes is a value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags.0 | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
-    // SAFETY: `args` lives through the call and its size is passed with it. No stack is given and memory is not
+    if let Some(group) = group {
+        args.flags |= INTO_CGROUP;
+        args.cgroup = u64::from(group.as_raw_fd().unsigned_abs());
+    }
+    // SAFETY: `args` lives through the call and its size is passed with it; so does the descriptor in it. No stack is given and memory is not
     // shared (no CLONE_VM), so the child goes on from here on its own copy, as after fork.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<libc::clone_args>()) };
     match pid {

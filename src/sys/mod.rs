@@ -17,7 +17,7 @@ mod namespaces;
 mod signals;
 
 pub use append::append_at;
-pub use clone::{CloneFlags, Forked, fork};
+pub use clone::{CloneFlags, Forked, fork, fork_into};
 pub use descriptors::{close_from, close_from_on_exec, place_at, take_descriptor};
 pub use exit::exit_now;
 pub use fchmodat2::set_mode;

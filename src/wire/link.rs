@@ -56,8 +56,8 @@ pub struct Received<M> {
     pub more: Vec<OwnedFd>,
 }
 
-/// Most descriptors that come with one message: the three standard streams of a program.
-pub const MOST_DESCRIPTORS: usize = 3;
+/// Most descriptors that come with one message: the channel of a cell, and what leads into its control groups.
+pub const MOST_DESCRIPTORS: usize = 5;
 
 /// One end of a socket pair.
 #[derive(Debug)]

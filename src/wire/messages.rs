@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Deeds, Note};
 use crate::domain::{
     AccountName, AsOf, Ban, Banned, Block, Certified, Claim, ClaimedName, ConnId, Credential, Factors, Facts,
-    ForwardPolicy, Grant, HomePath, KeyBlob, LastLogin, Layout, ProgramPolicy, Services, Timestamp, UploadPolicy,
-    UserName,
+    ForwardPolicy, Grant, HomePath, KeyBlob, LastLogin, Layout, Limits, ProgramPolicy, Services, Timestamp,
+    UploadPolicy, UserName,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -368,6 +368,8 @@ pub struct SessionRecord {
     pub forwards: ForwardPolicy,
     /// How its programs are run.
     pub programs: ProgramPolicy,
+    /// What they may take, and what those of its account may together.
+    pub limits: (Limits, Limits),
     /// The client's address.
     pub peer: SocketAddr,
     /// All that was shown.

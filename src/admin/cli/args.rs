@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::forward_options::ForwardOptions;
+use super::limit_options::LimitOptions;
 use super::program_options::ProgramOptions;
 use super::terms_options::{KeyOptions, TermsOptions};
 use super::upload_options::UploadOptions;
@@ -108,11 +109,13 @@ pub(super) enum Account {
         #[arg(long, value_name = "PATH")]
         home: HomePath,
     },
-    /// Change when and from where all its users may log in
+    /// Change when and from where all its users may log in, and what their programs may take together
     Set {
         name: AccountName,
         #[command(flatten)]
         terms: TermsOptions,
+        #[command(flatten)]
+        limits: LimitOptions,
     },
     /// List all accounts
     List,
@@ -152,11 +155,13 @@ pub(super) enum User {
         forwards: ForwardOptions,
         #[command(flatten)]
         programs: ProgramOptions,
+        #[command(flatten)]
+        limits: LimitOptions,
     },
     /// Change settings of a user
     ///
     /// What is not named stays. Sessions see it from the next login on, but for what is taken away (names, sizes, services,
-    /// places, networks, terminals, time and addresses; another shell or forced command): that ends the sessions it concerns.
+    /// places, networks, terminals, time and addresses, memory, processes and processor time; another shell or forced command): that ends the sessions it concerns.
     Set {
         name: UserName,
         /// How it sees its grants from the next login on: host, rooted, or default (as its services suggest)
@@ -181,6 +186,8 @@ pub(super) enum User {
         principal: Vec<String>,
         #[command(flatten)]
         programs: ProgramOptions,
+        #[command(flatten)]
+        limits: LimitOptions,
     },
     /// List users
     List {

@@ -10,6 +10,7 @@ mod explain;
 mod forward_options;
 mod grants;
 mod host_keys;
+mod limit_options;
 mod program_options;
 mod quickstart;
 mod report;

@@ -12,7 +12,8 @@ use super::{CommandError, Context, Result, Start, grants, host_keys, prepare_sta
 use crate::config;
 use crate::control::{AccountView, Operation, Outcome};
 use crate::domain::{
-    AccountName, ForwardChange, KeyChange, Mode, ProgramChange, RelPath, Service, Services, UploadChange, UserName,
+    AccountName, ForwardChange, KeyChange, LimitChange, Mode, ProgramChange, RelPath, Service, Services, UploadChange,
+    UserName,
 };
 
 const ACCOUNT: &str = "demo";
@@ -133,6 +134,7 @@ fn demo_user(context: &Context<'_>, account: &AccountView, name: &str, path: &st
         uploads: UploadChange::default(),
         forwards: ForwardChange::default(),
         programs: ProgramChange::default(),
+        limits: LimitChange::default(),
     })?;
     context.ask(Operation::GrantAdd { user: user.clone(), path, mode: Mode::Rw, no_exec: false })?;
     let public = host_keys::public_path(&key);

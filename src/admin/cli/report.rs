@@ -12,7 +12,7 @@ use crate::control::{
     RevocationView, Revoked, SessionView, UserView, Verdict, times,
 };
 use crate::domain::{
-    Ban, ForwardPolicy, LayerReport, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy,
+    Ban, ForwardPolicy, LayerReport, Limits, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy,
 };
 use crate::telemetry::Causes;
 
@@ -109,10 +109,12 @@ fn accounts(list: &[AccountView]) -> String {
             a.home.to_string(),
             a.status.as_str().to_owned(),
             a.users.to_string(),
+            limits(a.limits),
             terms(&a.terms),
         ]
     };
-    layout(&["ACCOUNT", "UID", "GID", "HOME", "STATUS", "USERS", "TERMS"], &list.iter().map(row).collect::<Vec<_>>())
+    let heading = ["ACCOUNT", "UID", "GID", "HOME", "STATUS", "USERS", "LIMITS", "TERMS"];
+    layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
 
 fn users(list: &[UserView]) -> String {
@@ -128,6 +130,7 @@ fn users(list: &[UserView]) -> String {
             logins(u),
             u.view.to_string(),
             programs(&u.programs),
+            limits(u.limits),
             uploads(&u.uploads),
             forwards(&u.forwards),
             terms(&u.terms),
@@ -135,8 +138,8 @@ fn users(list: &[UserView]) -> String {
         ]
     };
     let heading = [
-        "USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "LOGIN", "VIEW", "PROGRAMS", "UPLOADS", "NETWORK",
-        "TERMS", "GRANTS",
+        "USER", "ACCOUNT", "SERVICES", "STATUS", "KEYS", "PASSWORD", "LOGIN", "VIEW", "PROGRAMS", "LIMITS", "UPLOADS",
+        "NETWORK", "TERMS", "GRANTS",
     ];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
@@ -175,6 +178,15 @@ fn programs(policy: &ProgramPolicy) -> String {
     let mut said: Vec<String> = policy.shell.iter().map(Shell::to_string).collect();
     said.extend(policy.forced_command.iter().map(|command| format!("only {command:?}", command = command.to_string())));
     said.extend((policy.terminals == Terminals::Refused).then(|| "no terminal".to_owned()));
+    said.join(", ")
+}
+
+/// What programs may take, in one cell of a table: only what was said.
+fn limits(limits: Limits) -> String {
+    let mut said = Vec::new();
+    said.extend(limits.memory.map(|memory| format!("memory {memory}")));
+    said.extend(limits.processes.map(|processes| format!("{processes} processes")));
+    said.extend(limits.cpu.map(|cpu| format!("{cpu} of a processor")));
     said.join(", ")
 }
 

@@ -4,18 +4,20 @@ use super::args::{User, ViewSetting};
 use super::{CommandError, Context, Result, authorities, report};
 use crate::control::{Operation, Outcome};
 use crate::domain::{
-    AccountName, BadLogins, ForwardChange, Logins, ProgramChange, Service, Setting, Status, UploadChange, UserName,
+    AccountName, BadLogins, ForwardChange, LimitChange, Logins, ProgramChange, Service, Setting, Status, UploadChange,
+    UserName,
 };
 
 pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
     context.perform(match command {
-        User::Add { name, account, service, view, uploads, forwards, programs } => {
+        User::Add { name, account, service, view, uploads, forwards, programs, limits } => {
             let services = service.into_iter().collect();
             let (uploads, forwards) = (good(uploads.change())?, good(forwards.change())?);
             let programs = good(programs.change())?;
-            Operation::UserAdd { name, account, services, view, uploads, forwards, programs }
+            let limits = limits.change();
+            Operation::UserAdd { name, account, services, view, uploads, forwards, programs, limits }
         }
-        User::Set { name, view, service, uploads, forwards, terms, login, principal, programs } => {
+        User::Set { name, view, service, uploads, forwards, terms, login, principal, programs, limits } => {
             let (uploads, forwards) = (good(uploads.change())?, good(forwards.change())?);
             let programs = good(programs.change())?;
             let terms = terms.change().map(|change| Operation::UserSetTerms { name: name.clone(), change });
@@ -23,7 +25,10 @@ pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
             let principals = if principal.is_empty() { None } else { Some(authorities::principals(principal)?) };
             let principals =
                 principals.map(|principals| Operation::UserSetPrincipals { name: name.clone(), principals });
-            let mut asked: Vec<Operation> = terms.into_iter().chain(logins).chain(principals).collect();
+            let limits = limits.change();
+            let limits = (limits != LimitChange::default())
+                .then(|| Operation::UserSetLimits { name: name.clone(), change: limits });
+            let mut asked: Vec<Operation> = terms.into_iter().chain(logins).chain(principals).chain(limits).collect();
             asked.extend(changes(&name, view, service, uploads, forwards, programs));
             return set(context, asked);
         }

@@ -1,14 +1,16 @@
 //! The birth of a shell cell, up to the program that is its first process.
 
 use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::AtFlags;
 use rustix::fs::{CWD, Mode as Bits, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Resource, Rlimit};
+use rustix::thread::UnshareFlags;
 use seccompiler::BpfProgram;
+use serde::{Deserialize, Serialize};
 
 use super::filter::filters;
 use super::loopback;
@@ -21,9 +23,8 @@ use crate::cell::{Privilege, caps, landlock};
 use crate::domain::{Layout, Network};
 use crate::sys::{self, CloneFlags, Forked, MountAttr};
 
-/// Every cell gets these for itself, and mostly a network too.
-const APART: CloneFlags =
-    CloneFlags::MOUNTS.and(CloneFlags::PIDS).and(CloneFlags::IPC).and(CloneFlags::UTS).and(CloneFlags::CGROUPS);
+/// Every cell gets these for itself, and mostly a network too; a view of the control groups it makes itself.
+const APART: CloneFlags = CloneFlags::MOUNTS.and(CloneFlags::PIDS).and(CloneFlags::IPC).and(CloneFlags::UTS);
 
 /// The process that shell cells are forked from, standing in their template.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub struct ShellZygote {
 }
 
 /// Limits of a cell's programs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Limits {
     /// Processes and threads of the cell's user.
     pub processes: u64,
@@ -59,16 +60,23 @@ impl ShellZygote {
         Ok(ShellZygote { privilege, contents, filters, program, null })
     }
 
-    /// Forks a cell into its own namespaces.
-    pub fn fork(&self, network: Network) -> Result<Forked, Errno> {
-        sys::fork(match network {
+    /// Forks a cell into its own namespaces, and into its control group where there is one of version 2.
+    pub fn fork(&self, network: Network, group: Option<BorrowedFd<'_>>) -> Result<Forked, Errno> {
+        let apart = match network {
             Network::Own => APART.and(CloneFlags::NETWORK),
             Network::Host => APART,
-        })
+        };
+        sys::fork_into(apart, group)
     }
 
-    /// In the child: makes the cell's root and stands on it. Answers with the mount namespace, for the monitor.
-    pub fn enter(&self, own: &Own) -> Result<OwnedFd, Error> {
+    /// In the child: makes the cell's root and stands on it. Answers with the mount namespace, for the monitor. `groups` are
+    /// the files of those control groups that the fork could not begin in.
+    pub fn enter(&self, own: &Own, groups: &[OwnedFd]) -> Result<OwnedFd, Error> {
+        for group in groups {
+            rustix::io::write(group, b"0").step("move into the cell's control group")?;
+        }
+        // Only now: what the cell sees of the groups begins with those that it is in.
+        sys::unshare(UnshareFlags::NEWCGROUP).step("make an own view of the control groups")?;
         root::enter(&self.contents, own)?;
         if own.network == Network::Own {
             loopback::bring_up()?;
@@ -89,6 +97,7 @@ impl ShellZygote {
     ) -> Result<std::convert::Infallible, Error> {
         root::close()?;
         limit(limits)?;
+        offer_to_the_kernel()?;
         rustix::process::umask(Bits::from_raw_mode(0o022));
         rustix::process::setsid().step("leave the terminal")?;
         // What is ignored stays so in programs that are executed.
@@ -128,6 +137,17 @@ fn closed_program(program: &OwnedFd) -> Result<OwnedFd, Error> {
     sys::set_mount_attr(&closed, MountAttr { read_only: true, ..MountAttr::default() })
         .step("close the first program")?;
     Ok(closed)
+}
+
+/// Where memory is short on the whole machine, the kernel ends programs of cells and not the node. Each process can raise its
+/// own number further, and lower it no more: to a cell `/proc` is for reading (see [`landlock::confine_shell`]).
+fn offer_to_the_kernel() -> Result<(), Error> {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    let as_errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let text = std::fs::read_to_string(PATH).map_err(as_errno).step("read the node's own number")?;
+    let inherited: i32 = text.trim().parse().map_err(|_| Errno::INVAL).step("read the node's own number")?;
+    let raised = inherited.saturating_add(500).min(1000);
+    std::fs::write(PATH, raised.to_string()).map_err(as_errno).step("have the kernel end programs before the node")
 }
 
 fn limit(limits: Limits) -> Result<(), Error> {

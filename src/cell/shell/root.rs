@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::CWD;
+use rustix::fs::{AtFlags, CWD, Mode as Bits};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
@@ -37,7 +37,7 @@ pub struct Own {
     pub places: Vec<String>,
     /// Its network.
     pub network: Network,
-    /// Most KiB in each of `/tmp`, `/var/tmp`, `/run` and `/dev/shm`.
+    /// Most KiB in `/tmp`, `/var/tmp`, `/run` and `/dev/shm` together.
     pub scratch: u64,
 }
 
@@ -55,6 +55,9 @@ impl Own {
     }
 }
 
+/// What of a cell is in memory and may be written.
+const SCRATCH: [&str; 4] = ["tmp", "var/tmp", "dev/shm", "run"];
+
 /// Builds the root and moves this process, the first of its process namespace, into it.
 pub(super) fn enter(contents: &Contents, own: &Own) -> Result<(), Error> {
     let root = skeleton(contents)?;
@@ -66,9 +69,7 @@ pub(super) fn enter(contents: &Contents, own: &Own) -> Result<(), Error> {
     attach_own_settings(&root, own)?;
     attach_processes(&root)?;
     attach_at(&terminals()?, &root, "dev/pts")?;
-    for (place, mode) in [("tmp", 0o1777), ("var/tmp", 0o1777), ("dev/shm", 0o1777), ("run", 0o1777)] {
-        attach_at(&small_filesystem(own.scratch, own.scratch / 4 + 64, mode)?, &root, place)?;
-    }
+    attach_scratch(&root, own.scratch)?;
     // Last, for they may lie in what was just attached.
     for place in &own.places {
         directory(&root, place)?;
@@ -122,6 +123,23 @@ fn attach_own_settings(root: &OwnedFd, own: &Own) -> Result<(), Error> {
     unmount(format!("{BUILD}/tmp"), UnmountFlags::DETACH).step("put the cell's own settings away")
 }
 
+/// The directories in memory that programs may write into, parts of one filesystem so that they have one size.
+fn attach_scratch(root: &OwnedFd, kilobytes: u64) -> Result<(), Error> {
+    let whole = small_filesystem(kilobytes, kilobytes / 4 + 64, 0o755)?;
+    // Before Linux 6.15 only what is attached somewhere can be cloned.
+    attach_at(&whole, root, "tmp")?;
+    let part = |place: &str| {
+        directory(&whole, place)?;
+        rustix::fs::chmodat(&whole, place, Bits::from_raw_mode(0o1777), AtFlags::empty())
+            .step("open a directory to all")?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        open_tree(&whole, place, flags).step("clone a directory of the cell")
+    };
+    let parts = SCRATCH.map(part);
+    unmount(format!("{BUILD}/tmp"), UnmountFlags::DETACH).step("put the whole of them away")?;
+    SCRATCH.into_iter().zip(parts).try_for_each(|(place, part)| attach_at(&part?, root, place))
+}
+
 fn terminals() -> Result<OwnedFd, Error> {
     let context = fsopen("devpts", FsOpenFlags::FSOPEN_CLOEXEC).step("make the cell's terminals")?;
     for (key, value) in [("ptmxmode", "0666"), ("mode", "0620")] {
@@ -144,14 +162,14 @@ fn attach_processes(root: &OwnedFd) -> Result<(), Error> {
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     for name in MASKED_FILES {
         let path = format!("proc/{name}");
-        if rustix::fs::statat(root, &path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if rustix::fs::statat(root, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             let null = open_tree(root, "dev/null", clone).step("cover a part of /proc")?;
             attach_at(&null, root, &path)?;
         }
     }
     for name in MASKED_DIRECTORIES {
         let path = format!("proc/{name}");
-        if rustix::fs::statat(root, &path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        if rustix::fs::statat(root, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             let empty = open_tree(root, "dev/mqueue", clone).step("cover a part of /proc")?;
             attach_at(&empty, root, &path)?;
         }

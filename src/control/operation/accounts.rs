@@ -4,7 +4,7 @@ use super::{Affected, Done, OperationError, Result, account, commit, no_account}
 use crate::config::Ids;
 use crate::control::outcome::{AccountView, Outcome};
 use crate::control::store::Store;
-use crate::domain::{AccountName, HomePath, Status, Terms, TermsChange};
+use crate::domain::{AccountName, HomePath, LimitChange, Limits, Status, Terms, TermsChange};
 
 pub(super) async fn add(
     store: &Store,
@@ -17,7 +17,16 @@ pub(super) async fn add(
     if store.account(&name).await?.is_some() {
         return Err(OperationError::AccountExists { name });
     }
-    let view = AccountView { name, uid, gid, home, status: Status::Active, terms: Terms::default(), users: 0 };
+    let view = AccountView {
+        name,
+        uid,
+        gid,
+        home,
+        status: Status::Active,
+        terms: Terms::default(),
+        limits: Limits::default(),
+        users: 0,
+    };
     let mut change = store.change().await?;
     store.add_account(&mut change, &view).await?;
     commit(change).await?;
@@ -68,6 +77,18 @@ pub(super) async fn set_terms(store: &Store, name: AccountName, wanted: TermsCha
     store.set_account_terms(&mut change, found.id, &wanted.apply(found.terms)).await?;
     commit(change).await?;
     Ok(Done { affected: Affected::AccountAgain(name.clone()), ..show(store, &name).await? })
+}
+
+/// Says what the programs of all its users may take together, from the next cell on. Sessions end that may take less.
+pub(super) async fn set_limits(store: &Store, name: AccountName, wanted: LimitChange) -> Result<Done> {
+    let found = account(store, &name).await?;
+    let after = wanted.apply(found.limits);
+    let mut change = store.change().await?;
+    store.set_account_limits(&mut change, found.id, &after).await?;
+    commit(change).await?;
+    let is_narrower = found.limits.is_narrowed_by(&after);
+    let affected = if is_narrower { Affected::Account(name.clone()) } else { Affected::Nobody };
+    Ok(Done { affected, ..show(store, &name).await? })
 }
 
 pub(super) async fn remove(store: &Store, name: AccountName, with_users: bool) -> Result<Done> {

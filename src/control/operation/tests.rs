@@ -89,6 +89,7 @@ fn user_add(name: &str, account: &str) -> Operation {
         uploads: UploadChange::default(),
         forwards: ForwardChange::default(),
         programs: ProgramChange::default(),
+        limits: LimitChange::default(),
     }
 }
 
@@ -396,4 +397,27 @@ async fn the_last_login_is_the_latest() {
     }
     let facts = database.store.known(&name, Presented::Nothing).await.expect("a query").expect("bob");
     assert_eq!(facts.user.last_login, Some(login(200, "::1")));
+}
+
+#[tokio::test]
+async fn limits_are_kept_and_narrower_ones_end_sessions() {
+    let database = Database::with_bob().await;
+    let memory = |text: &str| LimitChange { memory: Setting::Set(known(text)), ..LimitChange::default() };
+    let of_user = |change| Operation::UserSetLimits { name: known("bob"), change };
+    let of_account = |change| Operation::AccountSetLimits { name: known("acme"), change };
+    assert_eq!(database.user("bob").await.limits, Default::default());
+    assert_eq!(database.done(of_user(memory("1G"))).await.affected, Affected::User(known("bob")));
+    assert_eq!(database.done(of_user(memory("2G"))).await.affected, Affected::Nobody);
+    let more = LimitChange {
+        processes: Setting::Set(known("200")),
+        cpu: Setting::Set(known("150%")),
+        ..LimitChange::default()
+    };
+    assert_eq!(database.done(of_account(more.clone())).await.affected, Affected::Account(known("acme")));
+    assert_eq!(database.user("bob").await.limits, memory("2G").apply(Default::default()));
+    let facts = database.store.user("bob").await.expect("a database").expect("a user");
+    assert_eq!((facts.0.limits, facts.1.limits.memory), (more.apply(Default::default()), "2G".parse().ok()));
+    let unset = LimitChange { memory: Setting::Unset, ..LimitChange::default() };
+    assert_eq!(database.done(of_user(unset)).await.affected, Affected::User(known("bob")));
+    assert_eq!(database.user("bob").await.limits, Default::default());
 }

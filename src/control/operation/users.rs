@@ -6,8 +6,8 @@ use super::{Affected, Done, OperationError, Result, account, commit, user};
 use crate::control::outcome::{GrantView, Outcome};
 use crate::control::store::Store;
 use crate::domain::{
-    AccountName, ForwardChange, ForwardPolicy, ProgramChange, ProgramPolicy, Services, Status, TermsChange,
-    UploadChange, UploadPolicy, UserFacts, UserName, View,
+    AccountName, ForwardChange, ForwardPolicy, LimitChange, Limits, ProgramChange, ProgramPolicy, Services, Status,
+    TermsChange, UploadChange, UploadPolicy, UserFacts, UserName, View,
 };
 
 /// What a new user's policies say beyond the defaults.
@@ -15,6 +15,7 @@ pub(super) struct Policies {
     pub(super) uploads: UploadChange,
     pub(super) forwards: ForwardChange,
     pub(super) programs: ProgramChange,
+    pub(super) limits: LimitChange,
 }
 
 /// Most users in one answer.
@@ -42,6 +43,7 @@ pub(super) async fn add(
     store.set_user_uploads(&mut change, id, &policies.uploads.apply(UploadPolicy::default())).await?;
     store.set_user_forwards(&mut change, id, &policies.forwards.apply(ForwardPolicy::default())).await?;
     store.set_user_programs(&mut change, id, &programs).await?;
+    store.set_user_limits(&mut change, id, &policies.limits.apply(Limits::default())).await?;
     commit(change).await?;
     show(store, &name).await
 }
@@ -114,6 +116,17 @@ pub(super) async fn set_forwards(store: &Store, name: UserName, wanted: ForwardC
     commit(change).await?;
     let is_narrower = found.forwards.is_narrowed_by(&after);
     let affected = if is_narrower { Affected::User(name.clone()) } else { Affected::Nobody };
+    Ok(Done { affected, ..show(store, &name).await? })
+}
+
+/// Says what a user's programs may take, from the next cell on. Sessions end that may take less.
+pub(super) async fn set_limits(store: &Store, name: UserName, wanted: LimitChange) -> Result<Done> {
+    let (_, found) = user(store, &name).await?;
+    let after = wanted.apply(found.limits);
+    let mut change = store.change().await?;
+    store.set_user_limits(&mut change, found.id, &after).await?;
+    commit(change).await?;
+    let affected = if found.limits.is_narrowed_by(&after) { Affected::User(name.clone()) } else { Affected::Nobody };
     Ok(Done { affected, ..show(store, &name).await? })
 }
 

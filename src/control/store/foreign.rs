@@ -20,8 +20,8 @@ use crate::config::{Database, Ids, UsersFrom};
 use crate::control::keys::ParsedKey;
 use crate::control::operation::{OperationError, accounts, grants, programs};
 use crate::domain::{
-    AccountFacts, AccountId, ForwardPolicy, Grant, GrantId, HomePath, KeyBlob, KeyFacts, Mode, ProgramPolicy, RelPath,
-    Services, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName,
+    AccountFacts, AccountId, ForwardPolicy, Grant, GrantId, HomePath, KeyBlob, KeyFacts, Limits, Mode, ProgramPolicy,
+    RelPath, Services, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName,
 };
 
 /// Most connections to it; a look-up asks up to three questions at once.
@@ -211,6 +211,7 @@ impl Foreign {
             home: said.read::<HomePath>("accounts", "home")?.ok_or("it has no column home")?,
             status: Status::Active,
             terms: Terms::default(),
+            limits: Limits::default(),
         };
         let account = AccountFacts { id: AccountId(number_of("account", account.name.as_str())), ..account };
         let user = UserFacts {
@@ -250,6 +251,7 @@ impl Foreign {
                 terminals: said.read("users", "terminals")?.unwrap_or_default(),
             },
             last_login: None,
+            limits: Limits::default(),
         };
         match said.0.keys().next() {
             None => Ok((account, user)),

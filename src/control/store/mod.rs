@@ -13,6 +13,7 @@ mod facts;
 mod foreign;
 mod grants;
 mod keys;
+mod limits;
 #[cfg(test)]
 mod migrated;
 mod programs;

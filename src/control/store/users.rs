@@ -3,6 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::limits::{ACCOUNT_LIMITS, LIMITS, limits_of};
 use super::programs::{last_login_of, programs_of};
 use super::terms::terms_of;
 use super::{Change, Store, StoreError, id_number, now, parse, status};
@@ -16,7 +17,7 @@ use crate::domain::{
 const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
-             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, \
+             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
              FROM users u JOIN accounts a ON a.id = u.account";
@@ -51,8 +52,9 @@ impl Store {
             "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
-             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
-             a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
+             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
+             a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources, \
+             a.max_memory AS account_memory, a.max_processes AS account_processes, a.max_cpu AS account_cpu FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)
         .fetch_optional(&self.pool)
@@ -231,6 +233,7 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
         principals: parse("list of principals", row.try_get("principals")?)?,
         has_authenticator: row.try_get::<i64, _>("authenticators")? > 0,
         programs: programs_of(row)?,
+        limits: limits_of(row, LIMITS)?,
         last_login: last_login_of(row)?,
     })
 }
@@ -254,6 +257,7 @@ pub(super) fn account_of(row: &AnyRow) -> Result<AccountFacts, StoreError> {
         home: parse("home", row.try_get("home")?)?,
         status: status(row.try_get("account_status")?)?,
         terms: terms_of(row, "account_expires", "account_sources")?,
+        limits: limits_of(row, ACCOUNT_LIMITS)?,
     })
 }
 
@@ -268,6 +272,7 @@ fn view(row: &AnyRow) -> Result<UserView, StoreError> {
         principals: user.principals,
         totp: user.has_authenticator,
         programs: user.programs,
+        limits: user.limits,
         name: user.name,
         account: parse("account name", row.try_get("account_name")?)?,
         services: user.services,

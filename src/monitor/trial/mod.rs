@@ -21,6 +21,7 @@ use super::attaching::Helpers;
 use super::children::{Child, reap};
 use super::ids::IdPool;
 use super::{Error, SessionMain, zygote};
+use crate::cell::groups::{self, Controller};
 use crate::cell::{self, Fault, Plan, Privilege};
 use crate::config::MonitorSettings;
 use crate::domain::{Layer, LayerReport};
@@ -31,13 +32,17 @@ use crate::wire::{FromSession, FromZygote, Link, LinkError, ToZygote};
 const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 
 /// Builds a cell and says which layers hold.
-pub(super) fn layers(privilege: Privilege, settings: &MonitorSettings) -> Result<Vec<LayerReport>, Error> {
+pub(super) fn layers(
+    privilege: Privilege,
+    settings: &MonitorSettings,
+    limits: &groups::Findings,
+) -> Result<Vec<LayerReport>, Error> {
     // Claimed for as long as the trial takes: a node may be serving meanwhile.
     let mut ids = IdPool::new(&settings.paths.ids(), settings.ids)?;
     let (Some(uid), Some(owner)) = (ids.take(), ids.take()) else { return Err(Error::NoIds) };
     let place = Place::make(privilege, settings, owner)?;
     let zygote: Child<()> = Child::fork(c"enclos-trial", |link| run_zygote(&link, privilege))?;
-    let seen = look(&zygote, &place, privilege, uid);
+    let seen = look(&zygote, &place, privilege, uid, limits);
     // The trial session ends with the zygote's link or by its own; the zygote is ended here.
     zygote.kill().map_err(super::system("end the trial"))?;
     wait(&zygote.pidfd)?;
@@ -56,7 +61,13 @@ fn run_zygote(link: &Link, privilege: Privilege) -> ExitCode {
     }
 }
 
-fn look(zygote: &Child<()>, place: &Place, privilege: Privilege, uid: u32) -> Result<Vec<LayerReport>, Error> {
+fn look(
+    zygote: &Child<()>,
+    place: &Place,
+    privilege: Privilege,
+    uid: u32,
+    limits: &groups::Findings,
+) -> Result<Vec<LayerReport>, Error> {
     let (ours, theirs) = Link::pair()?;
     let FromZygote::Ready = hear::<FromZygote>(&zygote.link)?.0 else { return Err(unexpected()) };
     zygote.link.send(&ToZygote::Birth { slot: 0, generation: 0, uid }, Some(theirs.as_fd()))?;
@@ -68,7 +79,9 @@ fn look(zygote: &Child<()>, place: &Place, privilege: Privilege, uid: u32) -> Re
     let attached = attach(&plan, &namespace)?;
     ours.send(&attached.is_ok(), None)?;
     let findings = hear::<Findings>(&ours)?.0;
-    Ok(judge(privilege, pid, uid, place, attached.err(), findings))
+    let mut layers = judge(privilege, pid, uid, place, attached.err(), findings);
+    layers.extend(bounds(privilege, limits));
+    Ok(layers)
 }
 
 fn attach(plan: &Plan, namespace: &OwnedFd) -> Result<Result<Option<u64>, Fault>, Error> {
@@ -99,24 +112,39 @@ fn judge(
         (_, Some(fault)) => Some(format!("{fault} (state directory)")),
         (Privilege::Root, None) => place.owner_of_witness(),
     };
-    Layer::ALL
-        .into_iter()
-        .map(|layer| {
-            let missing = match layer {
-                Layer::MountNamespace => apart(pid, "mnt").or(findings.mounts.clone()),
-                Layer::PidNamespace => apart(pid, "pid"),
-                Layer::IpcNamespace => apart(pid, "ipc"),
-                Layer::UtsNamespace => apart(pid, "uts"),
-                Layer::NetNamespace => apart(pid, "net"),
-                Layer::OwnUid => own_uid.clone(),
-                Layer::IdmappedMounts => idmapped.clone(),
-                Layer::NoCapabilities => no_capabilities(&status),
-                Layer::Landlock => cell::landlock_holds().or(findings.landlock.clone()),
-                Layer::Seccomp => field(&status, "Seccomp", "2").or(findings.seccomp.clone()),
-            };
-            LayerReport { layer, missing }
-        })
-        .collect()
+    let layers = Layer::ALL.into_iter().filter_map(|layer| {
+        let missing = match layer {
+            Layer::MountNamespace => apart(pid, "mnt").or(findings.mounts.clone()),
+            Layer::PidNamespace => apart(pid, "pid"),
+            Layer::IpcNamespace => apart(pid, "ipc"),
+            Layer::UtsNamespace => apart(pid, "uts"),
+            Layer::NetNamespace => apart(pid, "net"),
+            Layer::OwnUid => own_uid.clone(),
+            Layer::IdmappedMounts => idmapped.clone(),
+            Layer::NoCapabilities => no_capabilities(&status),
+            Layer::Landlock => cell::landlock_holds().or(findings.landlock.clone()),
+            Layer::Seccomp => field(&status, "Seccomp", "2").or(findings.seccomp.clone()),
+            Layer::MemoryLimit | Layer::ProcessLimit | Layer::CpuLimit => return None,
+        };
+        Some(LayerReport { layer, missing })
+    });
+    layers.collect()
+}
+
+/// What the programs of cells may take, as far as the control groups were found to bound it.
+fn bounds(privilege: Privilege, limits: &groups::Findings) -> [LayerReport; 3] {
+    let missing = |controller| limits.missing(controller).map(str::to_owned);
+    let processes = match privilege {
+        // The kernel counts them by user id too, of which each cell has its own.
+        Privilege::Root => None,
+        Privilege::Rootless { .. } => missing(Controller::Processes)
+            .map(|why| format!("all cells share one user id and what may run by it; {why}")),
+    };
+    [
+        LayerReport { layer: Layer::MemoryLimit, missing: missing(Controller::Memory) },
+        LayerReport { layer: Layer::ProcessLimit, missing: processes },
+        LayerReport { layer: Layer::CpuLimit, missing: missing(Controller::Cpu) },
+    ]
 }
 
 fn apart(pid: u32, namespace: &str) -> Option<String> {

@@ -61,6 +61,7 @@ fn the_world_is_read_only_and_closed(identity: Identity) {
         "touch f && chmod 4755 f",
         "mknod /tmp/d c 1 3",
         "echo 0 > /proc/sys/kernel/hostname",
+        "echo 0 > /proc/self/oom_score_adj",
         "test -s /proc/kmsg",
         "dmesg",
         "su -c true",

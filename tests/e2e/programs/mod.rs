@@ -5,6 +5,7 @@ mod attacks;
 mod cell;
 mod clients;
 mod conduct;
+mod hogs;
 mod services;
 
 use std::fs;
@@ -85,6 +86,10 @@ fn a_command_speaks_as_over_openssh(identity: Identity) {
     assert_eq!(finish(&mut run(&dev, "kill -TERM $$"), "").status.code(), Some(255), "as OpenSSH's client says it");
     assert_eq!(finish(&mut run(&dev, "tr a-z A-Z"), "to the end of the input").ok(), "TO THE END OF THE INPUT");
     assert_eq!(told(&dev, "printf '%s' \"$0 a  b\"; printf '\\377' | od -An -tx1"), "bash a  b ff\n");
+    assert_eq!(
+        told(&dev, "echo out > /dev/stdout; echo again > /dev/fd/1; echo err > /proc/self/fd/2"),
+        "out\nagain\n"
+    );
     assert_eq!(finish(&mut run(&dev, "no-such-program"), "").status.code(), Some(127));
     assert_eq!(told(&dev, "pwd").trim_end(), site.site().to_str().expect("a plain path"));
 }

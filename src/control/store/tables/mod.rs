@@ -14,8 +14,9 @@ use std::str::FromStr;
 
 use crate::control::hashes;
 use crate::domain::{
-    AccountName, DirectoryMode, FileMode, ForcedCommand, HomePath, Logins, Mode, NamePatterns, Network, Permits,
-    Principals, RelPath, ScopePaths, Services, Shell, Sources, Terminals, Umask, Uploads, UserName, View,
+    AccountName, Cpu, DirectoryMode, FileMode, ForcedCommand, HomePath, Logins, Memory, Mode, NamePatterns, Network,
+    Permits, Principals, Processes, RelPath, ScopePaths, Services, Shell, Sources, Terminals, Umask, Uploads, UserName,
+    View,
 };
 
 pub(in crate::control) use merge::{Conflict, Merge, Merged};
@@ -226,6 +227,9 @@ const CREATED: Column = history("created", TIME, Unsaid::Now);
 const EXPIRES: Column = column("expires", TIME, Unsaid::Null);
 const SOURCES: Column = column("sources", Kind::Text(reads::<Sources>), Unsaid::Text(""));
 const STATUS: Column = column("status", Kind::Text(status), Unsaid::Text("active"));
+const MEMORY: Column = column("max_memory", Kind::Text(reads::<Memory>), Unsaid::Null);
+const PROCESSES: Column = column("max_processes", Kind::Text(reads::<Processes>), Unsaid::Null);
+const CPU: Column = column("max_cpu", Kind::Text(reads::<Cpu>), Unsaid::Null);
 const LOGIN: Column = column("login", Kind::User, Unsaid::Refused);
 
 /// Every table that is taken along, each after those that it leans on.
@@ -240,6 +244,9 @@ pub(in crate::control) const TABLES: &[Table] = &[
             STATUS,
             EXPIRES,
             SOURCES,
+            MEMORY,
+            PROCESSES,
+            CPU,
             CREATED,
         ],
         key: &["name"],
@@ -269,6 +276,10 @@ pub(in crate::control) const TABLES: &[Table] = &[
             SOURCES,
             column("logins", Kind::Text(reads::<Logins>), Unsaid::Text("")),
             column("principals", Kind::Text(reads::<Principals>), Unsaid::Text("")),
+            MEMORY,
+            PROCESSES,
+            CPU,
+            column("linger", Kind::Number(1, 30 * 24 * 3600), Unsaid::Null),
             CREATED,
             history("last_login", TIME, Unsaid::Null),
             history("last_from", Kind::Text(reads::<std::net::IpAddr>), Unsaid::Null),
