@@ -179,7 +179,10 @@ fn files_are_carried_to_where_programs_see_them(identity: Identity) {
     let kept = site.home.join(".enclos/home/dev/tool.sh");
     assert_eq!(fs::metadata(&kept).expect("on disk").uid(), fs::metadata(&site.home).expect("the home").uid());
     told(&dev, "echo made > ~/made.txt");
-    let said = finish(sftp(&dev).arg(dev.at()), "get /home/dev/made.txt -\nls -1 /\nls -1 /home\n").ok();
+    let fetched = site.node.dir().join("made.txt");
+    let batch = format!("get /home/dev/made.txt {}\nls -1 /\nls -1 /home\n", fetched.display());
+    let said = finish(sftp(&dev).arg(dev.at()), &batch).ok();
+    assert_eq!(fs::read_to_string(&fetched).expect("was fetched"), "made\n");
     for line in ["/home", "/home/dev"] {
         assert!(said.lines().any(|l| l == line), "{line} in {said}");
     }
