@@ -7,7 +7,9 @@ use russh::keys::PrivateKey;
 
 use super::stranger::{Attempt, Shown, address, attempt, await_end, dial, first_line, guess, knock, run};
 use super::{PATIENCE, node_with};
-use crate::harness::{Identity, Login, Node, Waiting, descendants, finish, new_key, sftp, signal, ssh, wait_until};
+use crate::harness::{
+    Identity, Login, Node, Waiting, descendants, finish, has_ended, new_key, sftp, signal, ssh, wait_until,
+};
 
 as_root_and_rootless!(
     a_password_spray_is_stopped_and_an_operator_can_forgive_it,
@@ -139,9 +141,13 @@ fn a_crash_of_its_session_turns_a_source_away(identity: Identity) {
     let stream = dial(address(10), node.port());
     assert!(first_line(&stream).starts_with("SSH-2.0-"));
     // As a fault would: it ends without a word. Those that wait for a connection are hit as well, which is nobody's fault.
-    for (pid, _) in descendants(node.pid()).into_iter().filter(|(_, name)| name == "enclos-session") {
-        signal(pid, Signal::SIGKILL);
+    let sessions = descendants(node.pid()).into_iter().filter(|(_, name)| name == "enclos-session");
+    let sessions: Vec<u32> = sessions.map(|(pid, _)| pid).collect();
+    for pid in &sessions {
+        signal(*pid, Signal::SIGKILL);
     }
+    // One that was about to end would be given to the next client, and its end taken for that one's doing.
+    assert_eq!(wait_until(PATIENCE, || sessions.iter().all(|pid| has_ended(*pid))), Waiting::Came);
     await_end(stream);
     await_log(&node, "reason=\"crash of a session\"");
     assert!(knock(address(10), node.port()).is_err(), "{}", node.log());

@@ -1,6 +1,6 @@
 //! Every table as data: what is taken out of a database and put into another one, column by column.
 //!
-//! Whoever adds a table or a column adds it here, or says in [`LEFT_OUT`] why it stays behind; a test compares both with the
+//! Whoever adds a table or a column adds it here, or says in `LEFT_OUT` why it stays behind; a test compares both with the
 //! schema. Rows of a file come from outside: each text is read as what it stands for before anything is written.
 
 mod merge;
