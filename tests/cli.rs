@@ -176,6 +176,7 @@ fn programs_read_json_of_a_fixed_shape() {
     place.file("key.pub", KEY);
     let key = json!({
         "id": 1, "user": "bob", "fingerprint": FINGERPRINT, "algorithm": "ssh-ed25519", "label": "bob@laptop",
+        "origin": "operator",
         "scope": {
             "paths": null, "mode": null, "services": null, "no_terminal": false, "forced_command": null,
             "permit_open": null, "permit_listen": null
@@ -187,7 +188,7 @@ fn programs_read_json_of_a_fixed_shape() {
 
     let user = json!({
         "name": "bob", "account": "acme", "services": "sftp", "status": "active", "view": "rooted", "grants": [grant], "keys": 1,
-        "password": false, "totp": false, "logins": "", "principals": [], "terms": { "expires": null, "from": "" }, "uploads": {
+        "password": false, "totp": false, "logins": "", "principals": [], "own_keys": "refused", "terms": { "expires": null, "from": "" }, "uploads": {
             "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },

@@ -87,6 +87,8 @@ fn log_in(shown: &[(Proof, Option<Facts>)], at: &Circumstances) -> Result<Princi
     for (proof, facts) in shown {
         match decide(proof, facts.as_ref(), at, earlier.take()).map_err(Refused::Denied)? {
             Decision::In(principal) => return Ok(*principal),
+            // Nobody asks for one to be explained: it lets nobody in.
+            Decision::Invited(_) => return Err(Refused::Left(Factors::NONE)),
             Decision::More(proven, more) => {
                 earlier = Some(*proven);
                 left = more;
@@ -136,7 +138,7 @@ fn refused(refusal: Refused, facts: Option<&Facts>) -> Verdict {
         Denial::Revoked => no("revoked", "the key was revoked, for everybody; see: enclos ca revoked".to_owned()),
         Denial::Contradiction(why) => no("scope", why.to_string()),
         Denial::Flawed(_) | Denial::Unfit(_) | Denial::UnknownAuthority => no("certificate", denial.to_string()),
-        Denial::CodeAlone | Denial::Mismatch => no("login", denial.to_string()),
+        Denial::TakenUp | Denial::CodeAlone | Denial::Mismatch => no("login", denial.to_string()),
     }
 }
 

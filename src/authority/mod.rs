@@ -12,8 +12,8 @@ use std::net::IpAddr;
 
 use crate::domain::{
     AccountFacts, AccountName, AsOf, Contradiction, Credential, Factor, Factors, Facts, Flaw, ForwardPolicy, Grant,
-    HomePath, KeyFacts, LastLogin, Limits, ProgramPolicy, Proof, Scope, Services, Shown, Status, Terms, Timestamp,
-    UploadPolicy, UserFacts, UserId, UserName, View,
+    HomePath, InvitationFacts, KeyFacts, LastLogin, Limits, OwnKeys, ProgramPolicy, Proof, Scope, Services, Shown,
+    Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View, Welcome,
 };
 
 pub use certificates::Unfit;
@@ -83,9 +83,17 @@ impl Principal {
     }
 
     /// The key, if it may do less than its user: then it is somebody else as far as programs are concerned, for what one
-    /// of them leaves behind, the other would run.
+    /// of them leaves behind, the other would run. Where the user's home may hold keys, so is one that is good for less long
+    /// or from fewer places: it would leave a better one behind.
     pub fn narrow_key(&self) -> Option<&KeyFacts> {
-        self.key().filter(|_| !self.scope.is_whole())
+        let may_leave_keys = self.user.own_keys == OwnKeys::Taken;
+        let is_limited = |key: &KeyFacts| key.certified.is_some() || key.terms != Terms::default();
+        self.key().filter(|key| !self.scope.is_whole() || (may_leave_keys && is_limited(key)))
+    }
+
+    /// Whether the keys are taken that the user's home holds. Of whoever may do less than the user they are not.
+    pub fn takes_own_keys(&self) -> bool {
+        self.user.own_keys == OwnKeys::Taken && self.narrow_key().is_none()
     }
 
     /// When all of it ends; `None` for never.
@@ -148,6 +156,9 @@ pub enum Denial {
     /// The user has no such key.
     #[error("unknown key")]
     UnknownKey,
+    /// The invitation is somebody's already.
+    #[error("invitation was taken up before")]
+    TakenUp,
     /// The key, the certificate or its authority was revoked.
     #[error("revoked")]
     Revoked,
@@ -203,6 +214,8 @@ pub enum Holder {
     Key,
     /// The certificate's.
     Certificate,
+    /// The invitation's.
+    Invitation,
 }
 
 impl std::fmt::Display for Holder {
@@ -212,6 +225,7 @@ impl std::fmt::Display for Holder {
             Holder::User => "user",
             Holder::Key => "key",
             Holder::Certificate => "certificate",
+            Holder::Invitation => "invitation",
         })
     }
 }
@@ -270,6 +284,8 @@ pub enum Decision {
     In(Box<Principal>),
     /// It was right, and more is needed.
     More(Box<Proven>, Factors),
+    /// The key may take up an invitation, if it is the first to do so; and that is what it will be told.
+    Invited(Box<Welcome>),
 }
 
 /// Decides one claim: the proof first, then whether user and account may be used, then the terms, then whether it is enough
@@ -281,6 +297,9 @@ pub fn decide(
     earlier: Option<Proven>,
 ) -> Result<Decision, Denial> {
     let facts = facts.ok_or(Denial::UnknownUser)?;
+    if let Shown::Invitation(invitation) = &facts.shown {
+        return invited(proof, invitation, facts, at);
+    }
     let earlier = earlier.filter(|earlier| earlier.user == facts.user.id);
     let proven = and_now(earlier, proof, facts, at)?;
     may_be_used(facts, proven.key.as_ref().map(|key| &key.facts), at)?;
@@ -294,6 +313,35 @@ pub fn decide(
         Factors::NONE => Err(Denial::NoWay),
         left => Ok(Decision::More(Box::new(proven), left)),
     }
+}
+
+/// Whether a key may take up an invitation. Nothing but a key can: it is bound, and no door is opened.
+fn invited(proof: &Proof, invitation: &InvitationFacts, facts: &Facts, at: &Circumstances) -> Result<Decision, Denial> {
+    if !matches!(proof, Proof::Key(_)) {
+        return Err(Denial::Mismatch);
+    }
+    may_take_up(invitation, facts, at)?;
+    let InvitationFacts { scope, terms, .. } = invitation;
+    let ways = facts.user.logins.ways(facts.user.has_authenticator);
+    let programs = scope.programs(&facts.user.programs)?;
+    Ok(Decision::Invited(Box::new(Welcome {
+        user: facts.user.name.clone(),
+        services: scope.services(facts.user.services),
+        grants: scope.grants(&facts.grants),
+        until: [facts.account.terms.expires, facts.user.terms.expires, terms.expires].into_iter().flatten().min(),
+        forced_command: programs.forced_command.map(|command| command.to_string()),
+        needs_more: !ways.contains(&KEY),
+    })))
+}
+
+fn may_take_up(invitation: &InvitationFacts, facts: &Facts, at: &Circumstances) -> Result<(), Denial> {
+    if invitation.is_redeemed {
+        return Err(Denial::TakenUp);
+    }
+    if invitation.expires <= at.now {
+        return Err(Denial::Expired(Holder::Invitation));
+    }
+    may_be_used(facts, None, at)
 }
 
 /// Adds what is shown now to what was proven. A code proves nothing by itself, and is not even looked at then.
@@ -344,6 +392,7 @@ pub fn worth_a_signature(facts: Option<&Facts>, at: &Circumstances) -> bool {
             let ways = f.user.logins.ways(f.user.has_authenticator);
             ways.into_iter().any(|way| way.contains(Factor::Key)) && may_be_used(f, Some(key), at).is_ok()
         }
+        Shown::Invitation(invitation) => may_take_up(invitation, f, at).is_ok(),
         _ => false,
     })
 }

@@ -34,6 +34,7 @@ fn facts(shown: Shown) -> Facts {
             last_login: None,
             logins: Logins::default(),
             principals: Default::default(),
+            own_keys: Default::default(),
             has_authenticator: false,
         },
         grants: vec![Grant { id: GrantId(1), path: "www".parse().expect("a path"), mode: Mode::Rw, no_exec: false }],
@@ -154,6 +155,7 @@ fn enter(proof: &Proof, facts: Option<&Facts>, at: &Circumstances) -> Result<Pri
     match decide(proof, facts, at, None)? {
         Decision::In(principal) => Ok(*principal),
         Decision::More(_, left) => panic!("{left} is asked for as well"),
+        Decision::Invited(_) => panic!("an invitation lets nobody in"),
     }
 }
 
@@ -176,7 +178,7 @@ fn with_authenticator(shown: Shown, logins: &str) -> Facts {
 fn more(proof: &Proof, facts: &Facts, earlier: Option<Proven>) -> (Proven, String) {
     match decide(proof, Some(facts), &here(), earlier).expect("right") {
         Decision::More(proven, left) => (*proven, left.to_string()),
-        Decision::In(_) => panic!("{} was enough", proof.factor().as_str()),
+        Decision::In(_) | Decision::Invited(_) => panic!("{} was enough", proof.factor().as_str()),
     }
 }
 
@@ -384,6 +386,68 @@ fn a_certificate_and_its_authority_both_narrow() {
 }
 
 #[test]
+fn an_invitation_is_for_a_key_of_somebody_who_may_come() {
+    let invitation = |change: fn(&mut InvitationFacts)| {
+        let scope = Scope { mode: Some(Mode::Ro), ..Scope::default() };
+        let id = crate::domain::InvitationId(1);
+        let expires = Timestamp(1_001);
+        let mut made = InvitationFacts { id, expires, is_redeemed: false, scope, terms: Terms::default() };
+        change(&mut made);
+        facts(Shown::Invitation(Box::new(made)))
+    };
+    let open = invitation(|_| {});
+    assert!(worth_a_signature(Some(&open), &here()));
+    match decide(&key(), Some(&open), &here(), None).expect("to be had") {
+        Decision::Invited(welcome) => {
+            assert_eq!((welcome.user.as_str(), welcome.services.to_string().as_str()), ("bob", "sftp"));
+            assert!(welcome.grants.iter().all(|grant| grant.mode == Mode::Ro) && !welcome.needs_more);
+        }
+        other => panic!("{other:?}"),
+    }
+    // Nothing else takes it up, and nothing that was proven before helps.
+    for proof in [password(), signed(), Proof::Code(Secret::new("123456").expect("short"))] {
+        assert_eq!(decide(&proof, Some(&open), &here(), None).expect_err("denied"), Denial::Mismatch);
+    }
+    let mut disabled = open.clone();
+    disabled.user.status = Status::Disabled;
+    for (other, denial) in [
+        (invitation(|i| i.is_redeemed = true), Denial::TakenUp),
+        (invitation(|i| i.expires = Timestamp(1_000)), Denial::Expired(Holder::Invitation)),
+        (disabled, Denial::UserDisabled),
+    ] {
+        assert_eq!(decide(&key(), Some(&other), &here(), None).expect_err("denied"), denial);
+        assert!(!worth_a_signature(Some(&other), &here()));
+    }
+    // And whoever may come with it is in with nothing.
+    assert_eq!(
+        decide_again(Some(&open), key().credential().as_ref(), KEY, &here()).expect_err("denied"),
+        Denial::NoWay
+    );
+}
+
+#[test]
+fn only_who_may_do_all_that_the_user_may_leaves_keys_behind() {
+    let of = |key: KeyFacts, own_keys| {
+        let mut known = facts(Shown::Key(Box::new(key)));
+        known.user.own_keys = own_keys;
+        enter(&self::key(), Some(&known), &here()).expect("in")
+    };
+    let limited =
+        |expires, from: &str| KeyFacts { terms: Terms { expires, from: from.parse().expect("a list") }, ..key_facts() };
+    assert!(of(key_facts(), OwnKeys::Taken).takes_own_keys() && !of(key_facts(), OwnKeys::Refused).takes_own_keys());
+    for narrow in [
+        limited(Some(Timestamp(9_000)), ""),
+        limited(None, "192.0.2.0/24"),
+        KeyFacts { scope: Scope { no_terminal: true, ..Scope::default() }, ..key_facts() },
+        KeyFacts { certified: Some(certificate().certified), ..key_facts() },
+    ] {
+        let principal = of(narrow.clone(), OwnKeys::Taken);
+        assert!(!principal.takes_own_keys() && principal.narrow_key().is_some(), "{narrow:?}");
+    }
+    assert!(of(limited(None, "192.0.2.0/24"), OwnKeys::Refused).narrow_key().is_none(), "nothing is left behind then");
+}
+
+#[test]
 fn a_session_is_looked_at_again_with_its_certificate() {
     let again = |certificate| {
         let facts = facts(Shown::Certificate(Box::new(certificate)));
@@ -431,6 +495,7 @@ proptest! {
                     prop_assert!(logins.ways(has_authenticator).into_iter().any(|way| mine.contain(way)));
                     return Ok(());
                 }
+                Ok(Decision::Invited(_)) => prop_assert!(false, "nobody was invited"),
                 Ok(Decision::More(proven, left)) => {
                     prop_assert!(is_right && left != Factors::NONE);
                     earlier = Some(*proven);
@@ -477,7 +542,7 @@ proptest! {
             match decide(proof, facts.as_ref(), &here(), earlier.take()) {
                 Ok(Decision::In(principal)) => entered = Some(principal),
                 Ok(Decision::More(proven, _)) => { earlier = Some(*proven); continue }
-                Err(_) => {}
+                Ok(Decision::Invited(_)) | Err(_) => {}
             }
             break;
         }

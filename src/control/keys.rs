@@ -48,6 +48,9 @@ pub enum BadKey {
     /// An option in front of the key.
     #[error(transparent)]
     Option(#[from] BadOption),
+    /// An authority among a user's own keys.
+    #[error("a user's own keys name no authorities; have it added with: enclos ca add")]
+    OwnAuthority,
     /// A certificate.
     #[error(
         "this is a certificate; give the key of its authority with: enclos ca add, or the key without its certificate"
@@ -136,6 +139,24 @@ pub(super) fn look_at(blob: &KeyBlob) -> Result<(String, String), BadKey> {
     let key = PublicKey::from_bytes(blob.as_bytes()).map_err(|_| BadKey::Malformed)?;
     strong_enough(&key)?;
     Ok((key.fingerprint(HashAlg::Sha256).to_string(), key.algorithm().to_string()))
+}
+
+/// A key by itself, as it was shown.
+pub(super) fn of_blob(blob: KeyBlob, comment: &str) -> Result<ParsedKey, BadKey> {
+    let key = PublicKey::from_bytes(blob.as_bytes()).map_err(|_| BadKey::Malformed)?;
+    if key.key_data().is_certificate() || key.key_data().is_other() {
+        return Err(BadKey::Malformed);
+    }
+    strong_enough(&key)?;
+    Ok(ParsedKey {
+        fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
+        algorithm: key.algorithm().to_string(),
+        blob,
+        label: label(comment),
+        scope: Scope::default(),
+        terms: Terms::default(),
+        authority: None,
+    })
 }
 
 fn strong_enough(key: &PublicKey) -> Result<(), BadKey> {

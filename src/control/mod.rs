@@ -20,6 +20,7 @@ mod operation;
 mod outcome;
 mod passwords;
 mod remembered;
+mod self_service;
 mod serve;
 mod sessions;
 mod state;
@@ -30,8 +31,8 @@ pub mod transfer;
 pub use crate::authority::{Answer, Verdict};
 pub use operation::{Asked, CaHolder, Operation, OperationError, WhatToRevoke};
 pub use outcome::{
-    AccountView, AuthenticatorView, AuthorityView, ChangedPath, EventView, ExplanationView, GrantView, KeyView,
-    Outcome, RevocationView, Revoked, SessionView, UserView,
+    AccountView, AuthenticatorView, AuthorityView, ChangedPath, EventView, ExplanationView, GrantView, InvitationView,
+    KeyOrigin, KeyView, Outcome, RevocationView, Revoked, SessionView, UserView,
 };
 pub use serve::serve;
 pub use state::{StateError, prepare_state};

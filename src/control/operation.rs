@@ -11,10 +11,12 @@ mod bans;
 mod credentials;
 mod explaining;
 pub(super) mod grants;
+mod invitations;
 #[cfg(test)]
 mod on_postgres;
 #[cfg(test)]
 mod on_sqlite;
+mod own_keys;
 pub(super) mod programs;
 mod users;
 
@@ -28,9 +30,9 @@ use super::passwords::PasswordError;
 use super::store::{About, AuditPage, AuditQuery, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
-    AccountFacts, AccountName, Ban, BanOrigin, Banned, Contradiction, ForwardChange, HomePath, KeyChange, LimitChange,
-    Logins, Mode, Principals, ProgramChange, RelPath, Secret, Services, Status, TermsChange, Timestamp, UploadChange,
-    UserFacts, UserName, View,
+    AccountFacts, AccountName, Ban, BanOrigin, Banned, Contradiction, ForwardChange, HomePath, INVITE, InvitationId,
+    KeyChange, LimitChange, Logins, Mode, OwnKeys, Principals, ProgramChange, RelPath, Secret, Services, Status,
+    TermsChange, Timestamp, UploadChange, UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -178,6 +180,22 @@ pub enum Operation {
         principals: Principals,
         change: KeyChange,
     },
+    UserSetOwnKeys {
+        name: UserName,
+        own_keys: OwnKeys,
+    },
+    InviteAdd {
+        user: UserName,
+        ends: Timestamp,
+        label: Option<String>,
+        change: KeyChange,
+    },
+    InviteList {
+        user: Option<UserName>,
+    },
+    InviteWithdraw {
+        id: InvitationId,
+    },
     CaList,
     CaRemove {
         authority: String,
@@ -266,12 +284,14 @@ impl Operation {
             | Operation::UserSetLimits { name, .. }
             | Operation::UserSetLogins { name, .. }
             | Operation::UserSetPrincipals { name, .. }
+            | Operation::UserSetOwnKeys { name, .. }
             | Operation::CaAdd { holder: CaHolder::User { name }, .. }
             | Operation::UserAdd { name, .. }
             | Operation::UserSetStatus { name, .. }
             | Operation::UserRemove { name } => About::User(name.clone()),
             Operation::GrantAdd { user, .. }
             | Operation::GrantRemove { user, .. }
+            | Operation::InviteAdd { user, .. }
             | Operation::KeyAdd { user, .. }
             | Operation::KeySet { user, .. }
             | Operation::TotpEnrol { user }
@@ -372,6 +392,19 @@ pub enum OperationError {
     Path(#[from] crate::domain::BadPath),
     #[error("say what is shown: --key FILE, --password, or both")]
     NothingShown,
+    #[error(
+        "{user} has no home of its own that only it can write to, so no own keys can be taken; that needs a service that runs \
+         programs and --view host"
+    )]
+    NoHome { user: UserName },
+    #[error("names that begin with {INVITE} are those of invitations; choose another for the user")]
+    ReservedName,
+    #[error("an invitation ends within 90 days from now; give --expires such as 2d, 12h or 2026-12-31")]
+    BadInvitationEnd,
+    #[error("{user} has a hundred open invitations; withdraw some: enclos invitation list {user}")]
+    TooManyInvitations { user: UserName },
+    #[error("there is no invitation {id} that could still be taken up; list them with: enclos invitation list")]
+    NoInvitation { id: InvitationId },
     #[error("that authority is there already for the same users ({fingerprint})")]
     AuthorityExists { fingerprint: String },
     #[error("there is no authority {named:?}; give its number or fingerprint from: enclos ca list")]
@@ -446,6 +479,9 @@ impl Done {
     }
 }
 
+pub(super) use invitations::{hash as invitation_hash, redeem};
+pub(super) use own_keys::take_over as take_over_own_keys;
+
 type Result<T> = std::result::Result<T, OperationError>;
 
 /// Carries out one operation on the database of a node whose processes have `ids`. Those on sessions need a running node
@@ -492,6 +528,10 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::CaAdd { holder, text, principals, change } => {
             authorities::add(store, holder, &text, &principals, change).await
         }
+        Operation::UserSetOwnKeys { name, own_keys } => own_keys::set(store, name, own_keys).await,
+        Operation::InviteAdd { user, ends, label, change } => invitations::add(store, user, ends, label, change).await,
+        Operation::InviteList { user } => invitations::list(store, user).await,
+        Operation::InviteWithdraw { id } => invitations::withdraw(store, id).await,
         Operation::CaList => authorities::list(store).await,
         Operation::CaRemove { authority } => authorities::remove(store, &authority).await,
         Operation::CaRevoke { what } => authorities::revoke(store, what).await,

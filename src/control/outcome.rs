@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Explanation;
 use crate::domain::{
-    AccountName, AuthorityId, Ban, Certified, ForwardPolicy, HomePath, KeyId, Limits, Logins, Mode, Principals,
-    ProgramPolicy, RelPath, Scope, Services, Status, Terms, Timestamp, UploadPolicy, UserName, View,
+    AccountName, AuthorityId, Ban, Certified, ForwardPolicy, HomePath, InvitationId, KeyId, Limits, Logins, Mode,
+    OwnKeys, Principals, ProgramPolicy, RelPath, Scope, Services, Status, Terms, Timestamp, UploadPolicy, UserName,
+    View,
 };
 
 /// The result of an operation.
@@ -30,6 +31,10 @@ pub enum Outcome {
     Key(KeyView),
     /// Several.
     Keys(Vec<KeyView>),
+    /// An invitation that was made.
+    Invitation(InvitationView),
+    /// Several.
+    Invitations(Vec<InvitationView>),
     /// An authority that was added.
     Authority(AuthorityView),
     /// Several.
@@ -173,6 +178,8 @@ pub struct UserView {
     pub logins: Logins,
     /// Names of which a certificate has to say one; empty for its own.
     pub principals: Principals,
+    /// Whether the keys are taken that it puts into its own `authorized_keys`.
+    pub own_keys: OwnKeys,
 }
 
 /// A new authenticator. Shown once: nobody can read it back.
@@ -222,6 +229,8 @@ pub struct KeyView {
     pub algorithm: String,
     /// The comment it came with.
     pub label: String,
+    /// Where it comes from.
+    pub origin: KeyOrigin,
     /// What it may do of what its user may.
     pub scope: Scope,
     /// When and from where it may be used.
@@ -242,6 +251,66 @@ pub struct ExplanationView {
     /// The decisions, each with its rule.
     #[serde(flatten)]
     pub decided: Explanation,
+}
+
+/// Where a key of a user comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyOrigin {
+    /// Somebody added it with `enclos key add`.
+    Operator,
+    /// An invitation was taken up with it.
+    Invite,
+    /// The user put it into its own `authorized_keys`.
+    Own,
+}
+
+impl KeyOrigin {
+    /// As written in JSON and the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            KeyOrigin::Operator => "operator",
+            KeyOrigin::Invite => "invite",
+            KeyOrigin::Own => "own",
+        }
+    }
+}
+
+impl std::str::FromStr for KeyOrigin {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [KeyOrigin::Operator, KeyOrigin::Invite, KeyOrigin::Own].into_iter().find(|o| o.as_str() == text).ok_or(())
+    }
+}
+
+/// An invitation. Its name is shown once: nobody can read it back.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationView {
+    /// Its number, by which it can be withdrawn.
+    pub id: InvitationId,
+    /// Whose login it is for.
+    pub user: UserName,
+    /// What the key will be labelled.
+    pub label: String,
+    /// Until when it can be taken up.
+    pub ends: Timestamp,
+    /// The name to log in with, once.
+    pub login: Option<String>,
+    /// When somebody took it up.
+    pub redeemed: Option<Timestamp>,
+    /// With which key.
+    pub fingerprint: Option<String>,
+    /// What the key may do of what its user may.
+    pub scope: Scope,
+    /// When and from where it may be used.
+    pub terms: Terms,
+}
+
+impl std::fmt::Debug for InvitationView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "InvitationView({} for {})", self.id, self.user)
+    }
 }
 
 /// An authority whose certificates are taken.

@@ -108,6 +108,7 @@ pub(super) mod testing {
             terms: Default::default(),
             logins: Default::default(),
             principals: Default::default(),
+            own_keys: Default::default(),
             has_authenticator: false,
         };
         Known {

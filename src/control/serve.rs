@@ -22,8 +22,8 @@ use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
 use crate::config::{ControlSettings, Database, Ids, Paths};
 use crate::domain::{
-    AsOf, Claim, ClaimedName, ConnId, Credential, Factor, Factors, Facts, Flaw, LastLogin, Proof, Secret, Service,
-    Shown, Timestamp, narrows,
+    AsOf, Claim, ClaimedName, ConnId, Credential, Factor, Factors, Facts, Flaw, InviteCode, LastLogin, Proof, Secret,
+    Service, Shown, Timestamp, narrows,
 };
 use crate::telemetry::Causes;
 use crate::wire::{
@@ -60,7 +60,7 @@ pub(super) struct Control {
     /// For how long last known facts may be served while the database is away.
     pub(super) database_grace: Duration,
     paths: Paths,
-    audit: Audit,
+    pub(super) audit: Audit,
     /// Whether certificates of anybody are taken. A client's offer of a certificate looks like that of its key.
     pub(super) takes_certificates: AtomicBool,
     run: u64,
@@ -154,6 +154,7 @@ impl Control {
                 self.penalised(source, seconds, reason);
                 Ok(())
             }
+            ToControl::OwnKeys { conn, file } => self.take_over_own_keys(conn, &file).await,
             ToControl::Closed { conn } => {
                 self.sessions().closed(conn);
                 self.guests().closed(conn);
@@ -184,6 +185,9 @@ impl Control {
     }
 
     async fn answer(&self, ticket: u64, question: Question, from: IpAddr) -> Result<(), LinkError> {
+        if let Question::Redeem { user, key } = question {
+            return self.give_invitation(ticket, &user, &key).await;
+        }
         let answer = match self.facts(question, from).await {
             Ok(facts) => FromControl::Answer {
                 ticket,
@@ -207,8 +211,13 @@ impl Control {
         let as_of = self.as_of();
         match question {
             Question::Probe { user, key } | Question::Claim(Claim { user, proof: Proof::Key(key) }) => {
-                self.about_key(&user, &Credential::Key(key), from, as_of).await
+                match InviteCode::of(&user) {
+                    Some(code) => self.about_invitation(&code, &key, as_of).await,
+                    None => self.about_key(&user, &Credential::Key(key), from, as_of).await,
+                }
             }
+            // Nothing is known about it but whether it can be had.
+            Question::Redeem { .. } => Ok(None),
             Question::Claim(Claim { user, proof: Proof::Certificate(certificate) }) => {
                 self.about_key(&user, &Credential::Certificate(certificate), from, as_of).await
             }
@@ -412,7 +421,7 @@ impl Control {
     }
 
     /// Ends those of these sessions that would not be let in any more.
-    async fn decide_again(&self, records: Vec<SessionRecord>) -> Result<(), LinkError> {
+    pub(super) async fn decide_again(&self, records: Vec<SessionRecord>) -> Result<(), LinkError> {
         let mut ended = Vec::new();
         for record in records {
             match self.still_holds(&record).await {
@@ -556,7 +565,7 @@ fn certified(known: &mut Known, certificate: &Parsed) -> Result<Shown, Flaw> {
     }
 }
 
-fn facts(known: Known, shown: Shown, as_of: AsOf) -> Facts {
+pub(super) fn facts(known: Known, shown: Shown, as_of: AsOf) -> Facts {
     let as_of = AsOf { change: known.change, ..as_of };
     Facts { account: known.account, user: known.user, grants: known.grants, shown, code_waived: false, as_of }
 }

@@ -54,6 +54,11 @@ impl Sessions {
         self.live.values().cloned().collect()
     }
 
+    /// The user of a session whose own keys are taken.
+    pub(super) fn user_of_own_keys(&self, conn: ConnId) -> Option<UserName> {
+        self.live.get(&conn).filter(|record| record.takes_own_keys).map(|record| record.user.clone())
+    }
+
     /// How many times something was withdrawn.
     pub(super) fn withdrawals(&self) -> u64 {
         self.withdrawals
@@ -189,6 +194,7 @@ mod tests {
             shown: Factors::NONE.with(if key.is_some() { Factor::Key } else { Factor::Password }),
             credential: None,
             certified: None,
+            takes_own_keys: false,
             fingerprint: key.map(str::to_owned),
             pid: 1,
             uid: 1,

@@ -53,6 +53,23 @@ pub fn past(text: &str, now: Timestamp) -> Option<Timestamp> {
     }
 }
 
+/// The same, or how long from now: `30m`, `12h`, `2d`, `1w`.
+pub fn of_operator_from(now: Timestamp, text: &str) -> Option<Timestamp> {
+    let units = [("m", 60), ("h", 3_600), ("d", 86_400), ("w", 7 * 86_400)];
+    let span = units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
+    match span {
+        Some((number, seconds)) if number.bytes().all(|b| b.is_ascii_digit()) && !number.is_empty() => {
+            now.0.checked_add(number.parse::<i64>().ok()?.checked_mul(seconds)?).map(Timestamp)
+        }
+        _ => of_operator(text),
+    }
+}
+
+/// What the clock says.
+pub fn now() -> Timestamp {
+    Timestamp(jiff::Timestamp::now().as_second())
+}
+
 /// A time for people to read.
 pub fn shown(time: Timestamp) -> String {
     jiff::Timestamp::from_second(time.0).map_or_else(|_| time.0.to_string(), |time| time.to_string())
@@ -89,6 +106,12 @@ mod tests {
         assert_eq!(shown(Timestamp(1_893_456_000)), "2030-01-01T00:00:00Z");
         assert!(of_operator("2030-01-01").is_some() && of_operator("2030-01-01T18:00").is_some());
         assert_eq!(of_operator("tomorrow"), None);
+        let from = |text| of_operator_from(Timestamp(1_000), text);
+        assert_eq!((from("2m"), from("1w")), (Some(Timestamp(1_120)), Some(Timestamp(605_800))));
+        assert_eq!(from("2030-01-01T00:00:00Z"), Some(Timestamp(1_893_456_000)));
+        for text in ["", "d", "-1d", "+1d", "1.5h", "99999999999999999999d", "9223372036854775807w"] {
+            assert_eq!(from(text), None, "{text:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{Credential, Factor};
+use super::{Credential, Factor, INVITE};
 
 /// Something from the network exceeds what a claim may hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +16,7 @@ pub struct TooLong {
     longest: usize,
 }
 
-fn fits(what: &'static str, length: usize, longest: usize) -> Result<(), TooLong> {
+pub(super) fn fits(what: &'static str, length: usize, longest: usize) -> Result<(), TooLong> {
     if length <= longest { Ok(()) } else { Err(TooLong { what, length, longest }) }
 }
 
@@ -34,6 +34,17 @@ impl ClaimedName {
     pub fn new(text: &str) -> Result<Self, TooLong> {
         fits("login name", text.len(), Self::LONGEST)?;
         Ok(Self(text.to_owned()))
+    }
+
+    /// The name as it may be put on record: of an invitation's, which is a secret, only the beginning.
+    #[must_use]
+    pub fn on_record(&self) -> ClaimedName {
+        let is_secret = self.0.starts_with(INVITE);
+        ClaimedName(if is_secret {
+            format!("{INVITE}{}...", self.0.chars().skip(INVITE.len()).take(4).collect::<String>())
+        } else {
+            self.0.clone()
+        })
     }
 
     /// The text as sent. Unchecked: for look-ups, never for a path or a terminal.
@@ -58,13 +69,13 @@ impl From<ClaimedName> for String {
 
 impl fmt::Debug for ClaimedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        write!(f, "{:?}", self.on_record().0)
     }
 }
 
 impl fmt::Display for ClaimedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.escape_default())
+        write!(f, "{}", self.on_record().0.escape_default())
     }
 }
 
@@ -223,6 +234,15 @@ mod tests {
         let name = ClaimedName::new("a\x1b[2Jb\n").expect("short");
         assert!(!name.to_string().contains('\x1b'));
         assert!(!name.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn the_name_of_an_invitation_is_not_told() {
+        let name = ClaimedName::new("invite-abcdefghij234567abcd").expect("short");
+        for told in [name.to_string(), format!("{name:?}"), name.on_record().as_unchecked_str().to_owned()] {
+            assert!(told.contains("invite-abcd...") && !told.contains("abcde"), "{told}");
+        }
+        assert_eq!(ClaimedName::new("bob").expect("short").on_record().as_unchecked_str(), "bob");
     }
 
     #[test]

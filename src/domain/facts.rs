@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AccountName, CertificateFacts, Certified, Flaw, ForwardPolicy, Grant, HomePath, LastLogin, Limits, Logins,
-    Principals, ProgramPolicy, Scope, Services, Terms, UploadPolicy, UserName, View,
+    AccountName, CertificateFacts, Certified, Flaw, ForwardPolicy, Grant, HomePath, InvitationFacts, LastLogin, Limits,
+    Logins, OwnKeys, Principals, ProgramPolicy, Scope, Services, Terms, UploadPolicy, UserName, View,
 };
 
 macro_rules! id {
@@ -41,6 +41,10 @@ id! {
 id! {
     /// Row of an authority.
     AuthorityId
+}
+id! {
+    /// Row of an invitation.
+    InvitationId
 }
 
 /// Whether an account or a user may be used at all.
@@ -109,6 +113,8 @@ pub struct UserFacts {
     pub principals: Principals,
     /// Whether it has an authenticator.
     pub has_authenticator: bool,
+    /// Whether the keys are taken that it puts into its own `authorized_keys`.
+    pub own_keys: OwnKeys,
     /// How its programs are run.
     pub programs: ProgramPolicy,
     /// What its programs may take.
@@ -149,6 +155,8 @@ pub enum Shown {
     Key(Box<KeyFacts>),
     /// The user has no such key.
     UnknownKey,
+    /// It is an invitation that was named, and these are facts about the user whom it is for.
+    Invitation(Box<InvitationFacts>),
     /// The key was revoked, for everybody.
     RevokedKey,
     /// An authority that is trusted with this user has signed this certificate.

@@ -15,11 +15,13 @@ mod factor;
 mod facts;
 mod forward;
 mod grant;
+mod invitation;
 mod key_line;
 mod layer;
 mod limits;
 mod name;
 mod name_pattern;
+mod own_keys;
 mod path;
 mod programs;
 mod scope;
@@ -42,15 +44,18 @@ pub use claim::{CertificateBlob, Claim, ClaimedName, KeyBlob, Proof, Secret, Too
 pub use direct::{DIRECT, DirectCommand, NotDirect};
 pub use factor::{BadLogins, Factor, Factors, Logins};
 pub use facts::{
-    AccountFacts, AccountId, AsOf, AuthorityId, Facts, GrantId, KeyFacts, KeyId, Shown, Status, UserFacts, UserId,
+    AccountFacts, AccountId, AsOf, AuthorityId, Facts, GrantId, InvitationId, KeyFacts, KeyId, Shown, Status,
+    UserFacts, UserId,
 };
 pub use forward::{BadPermits, ForwardChange, ForwardPolicy, Network, Permits, UnknownNetwork};
 pub use grant::{Grant, Mode, UnknownMode, deciding, narrows};
+pub use invitation::{INVITE, InvitationFacts, InviteCode, Welcome};
 pub use key_line::{BadLine, KeyLine, KeyOption};
 pub use layer::{Layer, LayerReport, UnknownLayer};
 pub use limits::{BadLimit, Cpu, LimitChange, Limits, Memory, Processes};
 pub use name::{AccountName, BadName, UserName};
 pub use name_pattern::{BadPattern, NamePattern, NamePatterns};
+pub use own_keys::{KeyFile, OwnKeys, UnknownOwnKeys};
 pub use path::{BadPath, HomePath, RelPath};
 pub use programs::{
     BadProgram, ForcedCommand, LastLogin, ProgramChange, ProgramPolicy, Shell, Terminals, UnknownTerminals,

@@ -134,6 +134,8 @@ impl Node<'_> {
             FromControl::Answer { ticket, facts, takes_certificates } => {
                 return self.answer(ticket, facts.map(|facts| *facts), takes_certificates);
             }
+            FromControl::Redeemed { ticket, key } => return self.welcome(ticket, key),
+            FromControl::OwnKeysSeen { conn } => return self.own_keys_seen(|_, record| record.conn == conn),
             FromControl::Notice(notice) => self.notice = notice,
             FromControl::Unable { ticket } => return self.unable(ticket),
             FromControl::BansBegin { round } => self.admission.bans.begin(round),
@@ -191,7 +193,7 @@ impl Node<'_> {
             self.control_pause.lengthen(Instant::now());
         }
         self.leaving.push(control.pidfd);
-        Ok(())
+        self.own_keys_seen(|_, _| true)
     }
 
     fn end_connections(&mut self, conns: &[ConnId], reason: EndReason) {

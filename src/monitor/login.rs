@@ -15,7 +15,7 @@ use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
 use crate::authority::{self, Circumstances, Decision, Denial, Principal, Proven};
 use crate::cell::{Fault, Plan, Privilege};
-use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, Proof, Service, Timestamp};
+use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, KeyFile, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, Why, Worth};
 
@@ -60,6 +60,12 @@ impl Node<'_> {
         let earlier = self.sessions.get(slot).and_then(|s| s.proven.clone());
         match authority::decide(&claim.proof, facts, &at, earlier) {
             Ok(Decision::In(principal)) => self.grant(slot, *principal),
+            Ok(Decision::Invited(welcome)) => {
+                if let Proof::Key(key) = &claim.proof {
+                    self.ask(slot, Asked::Redeem(claim.user.clone(), key.clone(), welcome));
+                }
+                Ok(())
+            }
             Ok(Decision::More(proven, left)) => self.ask_for_more(slot, *proven, left),
             Err(denial) => self.deny(slot, claim, denial),
         }
@@ -135,7 +141,22 @@ impl Node<'_> {
                 self.tell_session(slot, &ToSession::Probed { worth })
             }
             Some((slot, Asked::Claim(claim))) => self.decide(slot, &claim, facts.as_ref()),
+            // Never answered so.
+            Some((slot, Asked::Redeem(..))) => self.tell_session(slot, &ToSession::Denied),
         }
+    }
+
+    /// An invitation was given to a key, or was somebody else's already. The session goes on as one that is logging in, with
+    /// nothing attached, for as long as logging in may take: it has a few lines to show and no more.
+    pub(super) fn welcome(&mut self, ticket: u64, given_to: Option<String>) -> Result<(), Error> {
+        let Some((slot, Asked::Redeem(name, key, welcome))) = self.redeem(ticket) else { return Ok(()) };
+        let Some(key) = given_to else {
+            return self.deny(slot, &Claim { user: name, proof: Proof::Key(key) }, Denial::TakenUp);
+        };
+        if let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) {
+            tracing::info!(conn = %peer.conn, peer = %peer.address, user = %welcome.user, key, "invitation taken up");
+        }
+        self.tell_session(slot, &ToSession::Invited { welcome, key })
     }
 
     /// Control cannot ask its database: nobody is believed, and nobody is called a liar in the log.
@@ -143,6 +164,10 @@ impl Node<'_> {
         match self.redeem(ticket) {
             None => Ok(()),
             Some((slot, Asked::Probe(_))) => self.tell_session(slot, &ToSession::Probed { worth: Worth::Nothing }),
+            Some((slot, Asked::Redeem(..))) => {
+                tracing::warn!("an invitation cannot be taken up at the moment");
+                self.tell_session(slot, &ToSession::Denied)
+            }
             Some((slot, Asked::Claim(claim))) => {
                 tracing::warn!(user = %claim.user, "login refused: facts cannot be had at the moment");
                 self.tell_session(slot, &ToSession::Denied)
@@ -250,6 +275,7 @@ impl Node<'_> {
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
             programs: principal.programs().clone(),
+            takes_own_keys: principal.takes_own_keys() && plan.user_home().is_some(),
             last_login: principal.last_login(),
             cover,
         };
@@ -288,6 +314,7 @@ impl Node<'_> {
             shown: principal.shown(),
             credential: principal.credential().cloned(),
             certified: principal.key().and_then(|key| key.certified.clone()),
+            takes_own_keys: principal.takes_own_keys(),
             fingerprint: principal.key().map(|k| k.fingerprint.clone()),
             pid: session.process.as_ref().map_or(0, |(pid, _)| *pid),
             uid: match self.privilege {
@@ -310,6 +337,39 @@ impl Node<'_> {
         session.phase = Phase::Live { record: record.clone(), cell };
         self.tell_control(ToControl::Opened(record));
         self.tell_session(slot, told)
+    }
+
+    /// A captured caller could say here what no file says: the keys that it adds are those of its own user, who could add them,
+    /// and only of one who showed something that is as good as any of them.
+    pub(super) fn pass_on_own_keys(&mut self, slot: u32, file: KeyFile) -> Result<(), Error> {
+        let Some(session) = self.sessions.get(slot) else { return Ok(()) };
+        let Phase::Live { record, .. } = &session.phase else { return Ok(()) };
+        let conn = record.conn;
+        session.awaits_own_keys = true;
+        if self.control.as_ref().is_some_and(|control| control.ready) {
+            self.tell_control(ToControl::OwnKeys { conn, file });
+            return Ok(());
+        }
+        self.own_keys_seen(|_, _| true)
+    }
+
+    /// Control has looked at the keys of some sessions, or is gone and will not.
+    pub(super) fn own_keys_seen(&mut self, whose: impl Fn(u32, &SessionRecord) -> bool) -> Result<(), Error> {
+        let waiting: Vec<u32> = self
+            .sessions
+            .iter()
+            .filter(|(slot, s)| {
+                s.awaits_own_keys && matches!(&s.phase, Phase::Live { record, .. } if whose(*slot, record))
+            })
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in waiting {
+            if let Some(session) = self.sessions.get(slot) {
+                session.awaits_own_keys = false;
+            }
+            self.tell_session(slot, &ToSession::OwnKeysSeen)?;
+        }
+        Ok(())
     }
 
     /// Where this principal's programs would run; the id is chosen when they do.

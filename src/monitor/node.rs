@@ -385,6 +385,7 @@ impl<'a> Node<'a> {
             FromSession::Claim(claim) if self.holds_back(slot, &claim) => {}
             FromSession::Claim(claim) => return self.ask_about_claim(slot, claim),
             FromSession::OpenCell => return self.open_cell(slot),
+            FromSession::OwnKeys(file) => return self.pass_on_own_keys(slot, file),
             FromSession::Event(event) => self.report(slot, event),
             FromSession::Did(deeds) => self.pass_on_deeds(slot, deeds),
         }

@@ -16,7 +16,7 @@ use super::cells::CellPlan;
 use super::ids::IdPool;
 use crate::authority::{Principal, Proven};
 use crate::cell::Plan;
-use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof};
+use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Welcome};
 use crate::wire::{FromSession, Link, Question, SessionRecord, Stamp, Why};
 
 /// Probes one connection may make: agents with many keys are common, 64 of them are not.
@@ -25,6 +25,8 @@ const MOST_PROBES: u32 = 80;
 const MOST_CLAIMS: u32 = 40;
 /// Times one connection may ask for its cell; it asks again only when the cell has ended.
 const MOST_CELLS: u32 = 1000;
+/// Times one connection may say that its user's own keys have changed.
+const MOST_OWN_KEYS: u32 = 200;
 /// Events one connection may report in [`BUDGET_PERIOD`].
 const MOST_EVENTS: u32 = 400;
 /// Messages of deeds that one connection may send in [`BUDGET_PERIOD`]; a session keeps itself to half of that.
@@ -53,6 +55,8 @@ pub(super) struct Session {
     pub(super) probed: Option<Probed>,
     /// What its client has proven, if that is not enough yet.
     pub(super) proven: Option<Proven>,
+    /// Whether it waits for control to look at its user's own keys.
+    pub(super) awaits_own_keys: bool,
     /// For the audit trail, from the moment somebody is in until the process has ended.
     pub(super) trail: Option<Box<Trail>>,
     /// How often its client was denied.
@@ -96,7 +100,7 @@ impl Probed {
     pub(super) fn keep(question: Question, facts: Facts, now: Instant) -> Option<Probed> {
         match question {
             Question::Probe { user, key } => Some(Probed { user, key, facts, until: now + Self::GOOD_FOR }),
-            Question::Claim(_) => None,
+            Question::Claim(_) | Question::Redeem { .. } => None,
         }
     }
 
@@ -111,6 +115,7 @@ struct Spent {
     probes: u32,
     claims: u32,
     cells: u32,
+    own_keys: u32,
     events: u32,
     deeds: u32,
     passed_on: usize,
@@ -177,6 +182,8 @@ pub(super) enum Asked {
     Probe(Question),
     /// A claim.
     Claim(Box<Claim>),
+    /// An invitation that a key takes up, and what its user will be told.
+    Redeem(ClaimedName, KeyBlob, Box<Welcome>),
 }
 
 impl Asked {
@@ -185,6 +192,9 @@ impl Asked {
         match self {
             Asked::Probe(Question::Probe { user, key }) => Question::Probe { user: user.clone(), key: key.clone() },
             Asked::Probe(Question::Claim(claim)) => Question::Claim(claim.clone()),
+            Asked::Probe(Question::Redeem { user, key }) | Asked::Redeem(user, key, _) => {
+                Question::Redeem { user: user.clone(), key: key.clone() }
+            }
             Asked::Claim(claim) => Question::Claim((**claim).clone()),
         }
     }
@@ -198,6 +208,10 @@ impl Phase {
     /// may claim a key that was never proven (the threat model says so), one claim at a time, each audited. Once live
     /// it may only report, about its own client alone; nothing it says then changes what it can reach.
     pub(super) fn permits(&self, request: &FromSession) -> bool {
+        let takes_own_keys = matches!(self, Phase::Live { record, .. } if record.takes_own_keys);
+        if takes_own_keys && matches!(request, FromSession::OwnKeys(_)) {
+            return true;
+        }
         matches!(
             (self, request),
             (Phase::Newborn, FromSession::Born | FromSession::Ready | FromSession::Event(_))
@@ -224,6 +238,7 @@ impl Session {
             phase: Phase::Newborn,
             probed: None,
             proven: None,
+            awaits_own_keys: false,
             trail: None,
             failures: 0,
             has_left: false,
@@ -272,6 +287,7 @@ impl Spent {
             FromSession::Did(_) => (&mut self.deeds, MOST_DEEDS),
             // One question at a time, and as many as a client may open channels in a while.
             FromSession::OpenCell => (&mut self.cells, MOST_CELLS),
+            FromSession::OwnKeys(_) => (&mut self.own_keys, MOST_OWN_KEYS),
             // Once by its phase.
             FromSession::Born | FromSession::Ready | FromSession::Header(_) | FromSession::Left => return true,
         };

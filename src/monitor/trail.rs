@@ -42,7 +42,7 @@ impl Node<'_> {
     /// Somebody was not let in.
     pub(super) fn note_denial(&mut self, slot: u32, claim: &Claim, why: String) {
         let key = if let Proof::Key(key) = &claim.proof { Some(key.clone()) } else { None };
-        let (user, factor) = (claim.user.clone(), claim.proof.factor());
+        let (user, factor) = (claim.user.on_record(), claim.proof.factor());
         self.note_of(slot, Noted::Denied { user, factor, key, why });
     }
 

@@ -101,6 +101,7 @@ mod tests {
                 forced_command: forced.map(|text| text.parse().expect("a command")),
                 ..ProgramPolicy::default()
             },
+            takes_own_keys: false,
             last_login: None,
             cover: None,
         }
@@ -177,6 +178,7 @@ mod tests {
             logins: Default::default(),
             principals: Default::default(),
             has_authenticator: false,
+            own_keys: Default::default(),
             programs: user.programs,
             limits: Default::default(),
             last_login: None,

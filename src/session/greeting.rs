@@ -39,7 +39,7 @@ fn limits(granted: &Granted) -> String {
 }
 
 /// As C's `asctime` writes it, in UTC: a session has no time zone.
-fn date(Timestamp(seconds): Timestamp) -> String {
+pub(super) fn date(Timestamp(seconds): Timestamp) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));

@@ -9,9 +9,10 @@ use tokio::sync::Notify;
 
 use super::ledger::Ledger;
 use super::monitor_link::MonitorLink;
+use super::own_keys::OwnKeys;
 use super::programs::Worker;
 use super::{Confine, Error};
-use crate::domain::{CertificateBlob, Claim, ClaimedName, Factors, KeyBlob, Proof, Secret};
+use crate::domain::{CertificateBlob, Claim, ClaimedName, Factors, KeyBlob, Proof, Secret, Welcome};
 use crate::files::{self, Root};
 use crate::wire::{Event, FromSession, Granted, LinkError, Notice, ToSession, Worth};
 
@@ -30,6 +31,8 @@ pub(super) enum Access {
     Granted(Box<Granted>),
     /// Nothing: the sentence says why, and is what every request is answered with.
     Nothing(String),
+    /// Nothing but read this, and go.
+    Invited(Box<Welcome>, String),
 }
 
 /// What a claim came to.
@@ -60,6 +63,7 @@ pub(super) struct Client {
     root: OnceLock<Root>,
     worker: Option<Worker>,
     ledger: Ledger,
+    own_keys: Option<OwnKeys>,
     activity: Activity,
 }
 
@@ -78,6 +82,7 @@ impl Client {
             root: OnceLock::new(),
             worker: None,
             ledger: Ledger::default(),
+            own_keys: None,
             activity: Activity::default(),
         }
     }
@@ -183,6 +188,10 @@ impl Client {
                 self.access = Some(Access::Nothing(sentence));
                 Ok(Verdict::In)
             }
+            ToSession::Invited { welcome, key } => {
+                self.access = Some(Access::Invited(welcome, key));
+                Ok(Verdict::In)
+            }
             ToSession::More { left } => {
                 self.left = Some((user, left));
                 Ok(Verdict::More)
@@ -231,6 +240,17 @@ impl Client {
         let view = files::View { home, layout, cover: *cover, login: user.as_str() };
         let root = Root::open_view(&self.view, &view)?.under(&granted.uploads);
         self.root.get_or_init(|| root).try_clone()
+    }
+
+    /// The user's own keys, if they are taken.
+    pub(super) fn own_keys(&mut self) -> Option<OwnKeys> {
+        if self.own_keys.is_none()
+            && let Some(Access::Granted(granted)) = &self.access
+            && granted.takes_own_keys
+        {
+            self.own_keys = self.root(granted).ok().and_then(|root| OwnKeys::of(granted, root, self.monitor.clone()));
+        }
+        self.own_keys.clone()
     }
 
     /// Permission bits that new files never get.

@@ -20,6 +20,7 @@ use super::forwards::{Accepted, Answer, Answers, Made};
 use super::last_output::LastOutput;
 use super::ledger::Ledger;
 use super::monitor_link::MonitorLink;
+use super::own_keys::OwnKeys;
 use crate::domain::{Deed, Finish, PeerText};
 use crate::wire::{
     AsyncLink, Ended, Event, Forward, FromWorker, Link, LinkError, NotStarted, Place, Refusal, Start, Target, ToWorker,
@@ -373,6 +374,7 @@ impl Program {
 }
 
 /// Connects a program with its channel, until both are done.
+/// What it has written into the user's own keys is known before the client hears that it has ended.
 pub(super) async fn relay(
     asked: Asked,
     program: Program,
@@ -380,6 +382,7 @@ pub(super) async fn relay(
     sink: impl Sink,
     auditor: MonitorLink,
     ledger: Ledger,
+    own_keys: Option<OwnKeys>,
 ) {
     let how = match asked.started.await {
         Ok(Ok(descriptors)) => match Streams::of(descriptors, has_terminal) {
@@ -394,6 +397,9 @@ pub(super) async fn relay(
     };
     program.input.discard();
     ledger.note(Deed::Ended { number: program.number, how: finish(&how) });
+    if let Some(own_keys) = own_keys {
+        own_keys.look().await;
+    }
     sink.finish(how).await;
     program.is_done.store(true, Ordering::Relaxed);
 }

@@ -59,6 +59,11 @@ impl Surroundings {
         !name.starts_with("SSH_") && (is_harmless(name) || is_accepted())
     }
 
+    /// The port that the client has connected to.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.ends.map(|(_, local)| local.port())
+    }
+
     /// `SSH_CLIENT` and `SSH_CONNECTION`.
     pub(super) fn variables(&self) -> Vec<(String, String)> {
         let Some((peer, local)) = self.ends else { return Vec::new() };

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Deeds, Note};
 use crate::domain::{
     AccountName, AsOf, Ban, Banned, Block, Certified, Claim, ClaimedName, ConnId, Credential, Factors, Facts,
-    ForwardPolicy, Grant, HomePath, KeyBlob, LastLogin, Layout, Limits, ProgramPolicy, Services, Timestamp,
-    UploadPolicy, UserName,
+    ForwardPolicy, Grant, HomePath, KeyBlob, KeyFile, LastLogin, Layout, Limits, ProgramPolicy, Services, Timestamp,
+    UploadPolicy, UserName, Welcome,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -31,6 +31,8 @@ pub enum FromSession {
     },
     /// A client shows something for a name. Answered by `Granted`, `Denied` or `Unavailable`.
     Claim(Claim),
+    /// What stands in the user's own `authorized_keys`, which has changed. Answered by `OwnKeysSeen`.
+    OwnKeys(KeyFile),
     /// The client asks for a program: the principal's shell cell is needed. Answered by `Cell` or `NoCell`.
     OpenCell,
     /// The connection is over and the process ends by itself: one that ends without this has crashed. Not answered.
@@ -133,6 +135,13 @@ pub enum ToSession {
     },
     /// The claim was believed, and its grants are attached beneath `/view`.
     Granted(Box<Granted>),
+    /// The key is a user's from now on, and nothing is attached: the client reads this, and that is all.
+    Invited {
+        /// What is said.
+        welcome: Box<Welcome>,
+        /// The key, as `ssh-keygen -l` prints it.
+        key: String,
+    },
     /// It was not. The session is told no more than the client.
     Denied,
     /// It was right, and more is to be shown for the same name.
@@ -145,6 +154,8 @@ pub enum ToSession {
         /// What is wrong and what to do.
         sentence: String,
     },
+    /// Control has looked at the user's own keys, or is away.
+    OwnKeysSeen,
     /// The cell is there; a channel to its worker comes with the message.
     Cell,
     /// It cannot be had; the sentence is for the client.
@@ -190,6 +201,8 @@ pub struct Granted {
     pub forwards: ForwardPolicy,
     /// How the client's programs are run.
     pub programs: ProgramPolicy,
+    /// Whether the keys are taken that stand in the user's own `authorized_keys`.
+    pub takes_own_keys: bool,
     /// When the user logged in before.
     pub last_login: Option<LastLogin>,
     /// Number of the filesystem whose files cover what is hidden.
@@ -296,6 +309,13 @@ pub enum Question {
     },
     /// Facts for a claim, with a verdict on its secret.
     Claim(Claim),
+    /// Give an invitation to a key. Answered by [`FromControl::Redeemed`].
+    Redeem {
+        /// The name typed.
+        user: ClaimedName,
+        /// The key that signed.
+        key: KeyBlob,
+    },
 }
 
 /// From the monitor to control.
@@ -312,6 +332,13 @@ pub enum ToControl {
     },
     /// A session began; also repeated for all live sessions when control was restarted.
     Opened(Box<SessionRecord>),
+    /// What stands in the own `authorized_keys` of the user of a session. Answered by [`FromControl::OwnKeysSeen`].
+    OwnKeys {
+        /// Which session.
+        conn: ConnId,
+        /// What stands there.
+        file: KeyFile,
+    },
     /// A session ended.
     Closed {
         /// Which.
@@ -378,6 +405,8 @@ pub struct SessionRecord {
     pub credential: Option<Credential>,
     /// Its certificate, for people.
     pub certified: Option<Certified>,
+    /// Whether the keys are taken that stand in the user's own `authorized_keys`.
+    pub takes_own_keys: bool,
     /// Its fingerprint.
     pub fingerprint: Option<String>,
     /// Process id on the node.
@@ -406,10 +435,22 @@ pub enum FromControl {
         /// Whether certificates are taken at all, of anybody for anybody.
         takes_certificates: bool,
     },
+    /// Answer to `Ask` for an invitation to be given.
+    Redeemed {
+        /// Number of the question.
+        ticket: u64,
+        /// The key that has it, as `ssh-keygen -l` prints it; `None` when it was not to be had any more.
+        key: Option<String>,
+    },
     /// The database cannot be asked at the moment: the claim can be neither believed nor denied.
     Unable {
         /// Number of the question.
         ticket: u64,
+    },
+    /// Answer to `OwnKeys`.
+    OwnKeysSeen {
+        /// Of which session.
+        conn: ConnId,
     },
     /// Tell clients this, or nothing, from now on.
     Notice(Option<Notice>),

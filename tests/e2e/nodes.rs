@@ -5,13 +5,15 @@ pub(crate) mod postgres;
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, has_ended, sftp, wait_until};
+use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, has_ended, new_key, sftp, ssh, wait_until};
 use postgres::Postgres;
 
 /// Longest until something is gone or there, on a busy machine. The promise is a second; how long it took is printed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 as_root_and_rootless!(
+    an_invitation_is_for_one_key_over_all_nodes,
+    what_is_revoked_on_one_node_ends_on_the_other,
     what_is_withdrawn_on_one_node_ends_on_the_other_with_postgres,
     what_is_withdrawn_on_one_node_ends_on_the_other_with_sqlite,
     while_the_database_is_away_last_known_facts_serve_those_who_may,
@@ -68,6 +70,50 @@ fn what_is_withdrawn_on_one_node_ends_on_the_other_with_postgres(identity: Ident
 
 fn what_is_withdrawn_on_one_node_ends_on_the_other_with_sqlite(identity: Identity) {
     what_is_withdrawn_ends_on_the_other(&Pair::start(identity, "", "", None));
+}
+
+/// Several at once, half of them on each node.
+fn an_invitation_is_for_one_key_over_all_nodes(identity: Identity) {
+    let pair = Pair::start(identity, "", "", Some(Postgres::start()));
+    let [bob] = pair.with_users(["bob"]);
+    for round in 0..3 {
+        let made: serde_json::Value =
+            serde_json::from_str(&pair.here.admin(&["invite", "bob", "--json"])).expect("JSON");
+        let name = made["login"].as_str().expect("a name");
+        let racers = (0..6).map(|n| {
+            let node = if n % 2 == 0 { &pair.here } else { &pair.there };
+            let login = bob.with_key(&bob.key.with_file_name(format!("racer{round}-{n}"))).named(name).on(node);
+            new_key(&login.key);
+            std::thread::spawn(move || finish(ssh(&login).args(["-T", &login.at()]), "").status.success())
+        });
+        let racers: Vec<_> = racers.collect();
+        let told: Vec<bool> = racers.into_iter().map(|racer| racer.join().expect("a racer")).collect();
+        assert_eq!(told.iter().filter(|is_told| **is_told).count(), 1, "{told:?}");
+    }
+    let keys: serde_json::Value =
+        serde_json::from_str(&pair.there.admin(&["key", "list", "bob", "--json"])).expect("JSON");
+    assert_eq!(keys.as_array().expect("a list").iter().filter(|k| k["origin"] == "invite").count(), 3);
+}
+
+fn what_is_revoked_on_one_node_ends_on_the_other(identity: Identity) {
+    let pair = Pair::start(identity, "", "", Some(Postgres::start()));
+    let [bob] = pair.with_users(["bob"]);
+    let clients = bob.key.parent().expect("a directory").to_owned();
+    let (authority, laptop) = (clients.join("authority"), bob.with_key(&clients.join("laptop")));
+    [&authority, &laptop.key].into_iter().for_each(|key| new_key(key));
+    let mut sign = std::process::Command::new("ssh-keygen");
+    finish(sign.args(["-q", "-I", "x", "-n", "bob", "-z", "5", "-s"]).arg(&authority).arg(laptop.public_key()), "")
+        .ok();
+    let public = authority.with_extension("pub");
+    pair.here.admin(&["ca", "add", "--account", "acme", "--file", public.to_str().expect("a plain path")]);
+    let is_in = || Raw::try_connect(&laptop).is_ok();
+    assert_eq!(wait_until(PATIENCE, is_in), Waiting::Came, "the other node has not heard of the authority");
+    pair.ends(&laptop, &["ca", "revoke", "--ca", "1", "--serial", "5"], "");
+    assert!(!is_in());
+    pair.here.admin(&["ca", "unrevoke", "1"]);
+    assert!(is_in());
+    pair.ends(&laptop, &["ca", "remove", "1"], "");
+    assert!(!is_in());
 }
 
 fn what_is_withdrawn_ends_on_the_other(pair: &Pair) {

@@ -7,9 +7,10 @@ use clap::{Args, Parser, Subcommand};
 use super::forward_options::ForwardOptions;
 use super::limit_options::LimitOptions;
 use super::program_options::ProgramOptions;
-use super::terms_options::{KeyOptions, TermsOptions};
+use super::terms_options::{KeyOptions, ScopeOptions, TermsOptions};
 use super::upload_options::UploadOptions;
-use crate::domain::{AccountName, Block, HomePath, Mode, RelPath, Service, Timestamp, UnknownView, UserName, View};
+use super::view_setting::ViewSetting;
+use crate::domain::{AccountName, Block, HomePath, Mode, RelPath, Service, Timestamp, UserName, View};
 
 /// An SSH server for shared accounts: every login is kept by the kernel inside its own part of one account.
 ///
@@ -58,6 +59,11 @@ pub(super) enum Command {
     /// Authorities whose OpenSSH certificates are taken, and what is revoked
     #[command(subcommand)]
     Ca(Box<Ca>),
+    /// Invite somebody to use a login: prints a one-time name, for ssh with any key, which becomes the user's
+    Invite(Invite),
+    /// Invitations that were made
+    #[command(subcommand)]
+    Invitation(Invitation),
     /// Set or remove the password of a user
     Passwd(Passwd),
     /// Authenticators: a code of six digits from an app, besides a key or a password
@@ -184,6 +190,10 @@ pub(super) enum User {
         /// ones; none for its own
         #[arg(long, value_name = "NAME")]
         principal: Vec<String>,
+        /// Take the keys that it puts into its own ~/.ssh/authorized_keys, as ssh-copy-id does: those that stand there already
+        /// among them. No more of them when no
+        #[arg(long, value_name = "YES|NO", num_args = 0..=1, default_missing_value = "yes")]
+        own_keys: Option<YesOrNo>,
         #[command(flatten)]
         programs: ProgramOptions,
         #[command(flatten)]
@@ -205,20 +215,11 @@ pub(super) enum User {
     Remove { name: UserName },
 }
 
-/// A view, or none in particular.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ViewSetting(pub(super) Option<View>);
-
-impl std::str::FromStr for ViewSetting {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "default" {
-            return Ok(ViewSetting(None));
-        }
-        let known = text.parse().map(|view| ViewSetting(Some(view)));
-        known.map_err(|unknown: UnknownView| format!("{unknown}, or default for what its services suggest"))
-    }
+/// A setting that is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum YesOrNo {
+    Yes,
+    No,
 }
 
 #[derive(Debug, Subcommand)]
@@ -346,6 +347,34 @@ pub(super) struct Revoke {
     /// The authority that signed them, by its number or fingerprint
     #[arg(long, value_name = "CA")]
     pub(super) ca: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Invite {
+    /// Whose key it will be
+    pub(super) user: UserName,
+    /// Until when it can be taken up: 30m, 12h, 2d, 1w from now, or a time such as 2026-12-31
+    #[arg(long, value_name = "TIME", default_value = "2d")]
+    pub(super) expires: String,
+    /// What the key will be labelled
+    #[arg(long, value_name = "TEXT")]
+    pub(super) label: Option<String>,
+    #[command(flatten)]
+    pub(super) scope: ScopeOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Invitation {
+    /// List them
+    List {
+        /// Only those of one user
+        user: Option<UserName>,
+    },
+    /// Withdraw one that nobody has taken up; of one that was, remove the key: enclos key remove
+    Withdraw {
+        /// Its number
+        id: i64,
+    },
 }
 
 #[derive(Debug, Args)]

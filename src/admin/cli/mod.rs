@@ -10,6 +10,7 @@ mod explain;
 mod forward_options;
 mod grants;
 mod host_keys;
+mod invitations;
 mod limit_options;
 mod program_options;
 mod quickstart;
@@ -21,6 +22,7 @@ mod terms_options;
 mod transfer;
 mod upload_options;
 mod users;
+mod view_setting;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -138,6 +140,8 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Explain(options) => explain::run(&context, *options)?,
         Command::Export(options) => transfer::export(&context, &options)?,
         Command::Import(options) => transfer::import(&context, options)?,
+        Command::Invite(options) => invitations::invite(&context, options)?,
+        Command::Invitation(command) => invitations::run(&context, command)?,
         Command::Ca(command) => authorities::run(&context, *command)?,
         Command::Ban(command) => bans::run(&context, command)?,
         Command::Session(command) => sessions::run(&context, command)?,

@@ -8,11 +8,12 @@ use super::table::layout;
 use super::{CommandError, Examination, Result, Start};
 use crate::control::transfer::ImportView;
 use crate::control::{
-    AccountView, Answer, AuthenticatorView, AuthorityView, ChangedPath, ExplanationView, GrantView, KeyView, Outcome,
-    RevocationView, Revoked, SessionView, UserView, Verdict, times,
+    AccountView, Answer, AuthenticatorView, AuthorityView, ChangedPath, ExplanationView, GrantView, InvitationView,
+    KeyView, Outcome, RevocationView, Revoked, SessionView, UserView, Verdict, times,
 };
 use crate::domain::{
-    Ban, ForwardPolicy, LayerReport, Limits, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms, UploadPolicy,
+    Ban, ForwardPolicy, LayerReport, Limits, OwnKeys, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms,
+    UploadPolicy,
 };
 use crate::telemetry::Causes;
 
@@ -52,6 +53,8 @@ fn to_text(outcome: &Outcome) -> String {
         Outcome::Grants(list) => grants(list),
         Outcome::Key(key) => keys(std::slice::from_ref(key)),
         Outcome::Keys(list) => keys(list),
+        Outcome::Invitation(invitation) => invited(invitation),
+        Outcome::Invitations(list) => invitations(list),
         Outcome::Authority(authority) => authorities(std::slice::from_ref(authority)),
         Outcome::Authorities(list) => authorities(list),
         Outcome::Revocations(list) => revocations(list),
@@ -148,6 +151,7 @@ fn users(list: &[UserView]) -> String {
 fn logins(user: &UserView) -> String {
     let ways = user.logins.ways(user.totp);
     let mut said: Vec<String> = ways.iter().map(ToString::to_string).collect();
+    said.extend((user.own_keys == OwnKeys::Taken).then(|| "own keys".to_owned()));
     said.extend(user.principals.iter().map(|name| format!("certificates for {name}")));
     said.join(", ")
 }
@@ -207,11 +211,40 @@ fn keys(list: &[KeyView]) -> String {
             k.algorithm.clone(),
             k.fingerprint.clone(),
             k.label.clone(),
+            k.origin.as_str().to_owned(),
             scope(&k.scope),
             terms(&k.terms),
         ]
     };
-    let heading = ["ID", "USER", "ALGORITHM", "FINGERPRINT", "LABEL", "SCOPE", "TERMS"];
+    let heading = ["ID", "USER", "ALGORITHM", "FINGERPRINT", "LABEL", "ORIGIN", "SCOPE", "TERMS"];
+    layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
+}
+
+/// An invitation, for whoever passes it on.
+fn invited(new: &InvitationView) -> String {
+    let login = new.login.as_deref().unwrap_or_default();
+    format!(
+        "Whoever logs in with this name first, by whatever key, uses the login {} with that key from then on:\n\n    ssh \
+         {login}@HOST\n\nIt can be done once, until {}. The name cannot be shown again; to withdraw it: enclos invitation \
+         withdraw {}",
+        new.user,
+        times::shown(new.ends),
+        new.id
+    )
+}
+
+fn invitations(list: &[InvitationView]) -> String {
+    let now = times::now();
+    let row = |i: &InvitationView| {
+        let state = match (i.redeemed, i.ends <= now) {
+            (Some(at), _) => format!("taken up {}", times::shown(at)),
+            (None, true) => "over".to_owned(),
+            (None, false) => format!("open until {}", times::shown(i.ends)),
+        };
+        let key = i.fingerprint.clone().unwrap_or_default();
+        vec![i.id.to_string(), i.user.to_string(), i.label.clone(), state, key, scope(&i.scope), terms(&i.terms)]
+    };
+    let heading = ["ID", "USER", "LABEL", "STATE", "KEY", "SCOPE", "TERMS"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
 

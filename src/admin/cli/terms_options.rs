@@ -36,6 +36,13 @@ impl TermsOptions {
 pub(super) struct KeyOptions {
     #[command(flatten)]
     terms: TermsOptions,
+    #[command(flatten)]
+    scope: ScopeOptions,
+}
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct ScopeOptions {
     /// Directory of the account that the key is good for, within the user's grants; give it once for each, which replaces
     /// all earlier ones; none for all that the user may reach
     #[arg(long, value_name = "PATH")]
@@ -63,6 +70,13 @@ pub(super) struct KeyOptions {
 impl KeyOptions {
     /// What they change.
     pub(super) fn change(self) -> Result<KeyChange> {
+        Ok(KeyChange { terms: self.terms.change().unwrap_or_default(), ..self.scope.change()? })
+    }
+}
+
+impl ScopeOptions {
+    /// What they change.
+    pub(super) fn change(self) -> Result<KeyChange> {
         let wrong = |error: &dyn std::fmt::Display| CommandError::Input(error.to_string());
         let paths = match self.scope_grant.as_slice() {
             [] => Setting::Kept,
@@ -81,7 +95,7 @@ impl KeyOptions {
             }
         };
         Ok(KeyChange {
-            terms: self.terms.change().unwrap_or_default(),
+            terms: TermsChange::default(),
             paths,
             mode: self.scope_mode.unwrap_or_default(),
             services,

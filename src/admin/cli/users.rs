@@ -1,11 +1,12 @@
 //! `enclos user …`
 
-use super::args::{User, ViewSetting};
+use super::args::{User, YesOrNo};
+use super::view_setting::ViewSetting;
 use super::{CommandError, Context, Result, authorities, report};
 use crate::control::{Operation, Outcome};
 use crate::domain::{
-    AccountName, BadLogins, ForwardChange, LimitChange, Logins, ProgramChange, Service, Setting, Status, UploadChange,
-    UserName,
+    AccountName, BadLogins, ForwardChange, LimitChange, Logins, OwnKeys, ProgramChange, Service, Setting, Status,
+    UploadChange, UserName,
 };
 
 pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
@@ -17,7 +18,7 @@ pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
             let limits = limits.change();
             Operation::UserAdd { name, account, services, view, uploads, forwards, programs, limits }
         }
-        User::Set { name, view, service, uploads, forwards, terms, login, principal, programs, limits } => {
+        User::Set { name, view, service, uploads, forwards, terms, login, principal, own_keys, programs, limits } => {
             let (uploads, forwards) = (good(uploads.change())?, good(forwards.change())?);
             let programs = good(programs.change())?;
             let terms = terms.change().map(|change| Operation::UserSetTerms { name: name.clone(), change });
@@ -25,10 +26,16 @@ pub(super) fn run(context: &Context<'_>, command: User) -> Result<()> {
             let principals = if principal.is_empty() { None } else { Some(authorities::principals(principal)?) };
             let principals =
                 principals.map(|principals| Operation::UserSetPrincipals { name: name.clone(), principals });
+            let own_keys = own_keys.map(|answer| match answer {
+                YesOrNo::Yes => OwnKeys::Taken,
+                YesOrNo::No => OwnKeys::Refused,
+            });
+            let own_keys = own_keys.map(|own_keys| Operation::UserSetOwnKeys { name: name.clone(), own_keys });
             let limits = limits.change();
             let limits = (limits != LimitChange::default())
                 .then(|| Operation::UserSetLimits { name: name.clone(), change: limits });
-            let mut asked: Vec<Operation> = terms.into_iter().chain(logins).chain(principals).chain(limits).collect();
+            let mut asked: Vec<Operation> =
+                terms.into_iter().chain(logins).chain(principals).chain(limits).chain(own_keys).collect();
             asked.extend(changes(&name, view, service, uploads, forwards, programs));
             return set(context, asked);
         }

@@ -21,6 +21,7 @@ use super::operation::Operation;
 use super::store::tables::Dump;
 use super::store::{AuditRow, Store, StoreError};
 use crate::config::{AuditSettings, Paths};
+use crate::domain::UserName;
 use crate::telemetry::Causes;
 use crate::telemetry::audit::{Event, Head, Moment, Record, Who};
 use crate::wire::Note;
@@ -100,6 +101,13 @@ impl Audit {
             Made::InDatabase => self.keep_outside(&record),
             Made::Elsewhere => self.keep(record),
         }
+    }
+
+    /// Takes what a user has changed about itself.
+    pub(super) fn changed_by_user(&self, user: &UserName, operation: &str, detail: serde_json::Value) {
+        let who = Who { node: self.settings.node.clone(), user: Some(user.clone()), ..Who::default() };
+        let event = Event::PolicyChanged { operation: operation.to_owned(), detail };
+        self.keep(Record { at: Moment::now(), head: Head::new(who), event });
     }
 
     fn keep(&self, record: Record) {

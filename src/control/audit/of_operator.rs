@@ -9,7 +9,7 @@ use crate::telemetry::audit::{Event, Head, Moment, Record, Who};
 
 /// What may be on record of an operation. What is not listed is not told, so a field that is new and perhaps a secret
 /// stays out until somebody has thought of it.
-const TOLD: [&str; 27] = [
+const TOLD: [&str; 29] = [
     "name",
     "uid",
     "gid",
@@ -37,6 +37,8 @@ const TOLD: [&str; 27] = [
     "who",
     "ends",
     "reason",
+    "label",
+    "own_keys",
 ];
 /// What stands in its place.
 const UNTOLD: &str = "(not recorded)";
@@ -52,6 +54,7 @@ impl Operation {
                 | Operation::UserShow { .. }
                 | Operation::GrantList { .. }
                 | Operation::KeyList { .. }
+                | Operation::InviteList { .. }
                 | Operation::CaList
                 | Operation::CaRevoked
                 | Operation::BanList

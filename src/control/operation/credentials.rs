@@ -6,10 +6,10 @@ use super::programs::check_forced;
 use super::{Affected, Done, OperationError, Result, commit, user};
 use crate::control::hashes::Stored;
 use crate::control::keys::{self, ParsedKey};
-use crate::control::outcome::{KeyView, Outcome};
+use crate::control::outcome::{KeyOrigin, KeyView, Outcome};
 use crate::control::passwords;
 use crate::control::store::Store;
-use crate::domain::{AccountFacts, Grant, KeyChange, Scope, Secret, Services, Setting, UserFacts, UserName};
+use crate::domain::{AccountFacts, Grant, KeyChange, Scope, Secret, Services, Setting, Terms, UserFacts, UserName};
 
 /// Adds all keys of a text, or none.
 pub(super) async fn add_keys(store: &Store, name: UserName, text: &str, change: KeyChange) -> Result<Done> {
@@ -32,7 +32,8 @@ pub(super) async fn add_keys(store: &Store, name: UserName, text: &str, change: 
             return Err(OperationError::KeyExists { user: name, fingerprint: key.fingerprint });
         }
         check_scope(&account, &found, &grants, &key.scope)?;
-        added.push(store.add_key(&mut transaction, found.id, &key).await?);
+        store.forgive_key(&mut transaction, found.id, &key.fingerprint).await?;
+        added.push(store.add_key(&mut transaction, found.id, &key, KeyOrigin::Operator).await?);
         known.push(key.fingerprint);
     }
     commit(transaction).await?;
@@ -49,6 +50,11 @@ pub(super) async fn add_keys(store: &Store, name: UserName, text: &str, change: 
         1 => Outcome::Key(views.remove(0)),
         _ => Outcome::Keys(views),
     }))
+}
+
+/// What is said of a key that is not there yet.
+pub(super) fn scope_and_terms(change: &KeyChange) -> (Scope, Terms) {
+    (change.scope(Scope::default()), change.terms.clone().apply(Terms::default()))
 }
 
 /// A key with what was said beside it. Both narrow.
@@ -110,8 +116,11 @@ pub(super) async fn remove_key(store: &Store, name: UserName, key: String) -> Re
     let Some(view) = views(store, &name).await?.into_iter().find(|view| is_named(view, &key)) else {
         return Err(OperationError::NoKey { user: name, key });
     };
+    let (_, found) = user(store, &name).await?;
     let mut change = store.change().await?;
     store.remove_key(&mut change, view.id).await?;
+    // Nor does it come back by the user's own file.
+    store.refuse_key(&mut change, found.id, &view.fingerprint).await?;
     commit(change).await?;
     let sentence = format!("key {} of {name} is removed", view.fingerprint);
     Ok(Done::said(sentence, Affected::Key(name, view.fingerprint)))
@@ -125,6 +134,7 @@ pub(super) async fn views(store: &Store, name: &UserName) -> Result<Vec<KeyView>
         fingerprint: k.fingerprint,
         algorithm: k.algorithm,
         label: k.label,
+        origin: k.origin,
         scope: k.scope,
         terms: k.terms,
     };

@@ -6,8 +6,8 @@ use super::{Affected, Done, OperationError, Result, account, commit, user};
 use crate::control::outcome::{GrantView, Outcome};
 use crate::control::store::Store;
 use crate::domain::{
-    AccountName, ForwardChange, ForwardPolicy, LimitChange, Limits, ProgramChange, ProgramPolicy, Services, Status,
-    TermsChange, UploadChange, UploadPolicy, UserFacts, UserName, View,
+    AccountName, ForwardChange, ForwardPolicy, INVITE, LimitChange, Limits, ProgramChange, ProgramPolicy, Services,
+    Status, TermsChange, UploadChange, UploadPolicy, UserFacts, UserName, View,
 };
 
 /// What a new user's policies say beyond the defaults.
@@ -31,6 +31,9 @@ pub(super) async fn add(
 ) -> Result<Done> {
     if services == Services::NONE {
         return Err(OperationError::NoService);
+    }
+    if name.as_str().starts_with(INVITE) {
+        return Err(OperationError::ReservedName);
     }
     let programs = policies.programs.apply(ProgramPolicy::default());
     check_forced(&name, services, &programs)?;

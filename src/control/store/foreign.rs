@@ -20,8 +20,8 @@ use crate::config::{Database, Ids, UsersFrom};
 use crate::control::keys::ParsedKey;
 use crate::control::operation::{OperationError, accounts, grants, programs};
 use crate::domain::{
-    AccountFacts, AccountId, ForwardPolicy, Grant, GrantId, HomePath, KeyBlob, KeyFacts, Limits, Mode, ProgramPolicy,
-    RelPath, Services, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName,
+    AccountFacts, AccountId, ForwardPolicy, Grant, GrantId, HomePath, KeyBlob, KeyFacts, Limits, Mode, OwnKeys,
+    ProgramPolicy, RelPath, Services, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName,
 };
 
 /// Most connections to it; a look-up asks up to three questions at once.
@@ -244,6 +244,7 @@ impl Foreign {
             },
             logins: said.read("users", "logins")?.unwrap_or_default(),
             principals: Default::default(),
+            own_keys: OwnKeys::Refused,
             has_authenticator: false,
             programs: ProgramPolicy {
                 shell: said.read("users", "shell")?,

@@ -4,8 +4,9 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::terms::{scope_of, terms_of};
-use super::{Change, Store, StoreError, now};
+use super::{Change, Store, StoreError, now, parse};
 use crate::control::keys::ParsedKey;
+use crate::control::outcome::KeyOrigin;
 use crate::domain::{KeyId, Mode, Scope, Terms, UserId};
 
 /// A stored key, as it is listed.
@@ -19,6 +20,8 @@ pub(crate) struct StoredKey {
     pub algorithm: String,
     /// Its comment.
     pub label: String,
+    /// Where it comes from.
+    pub origin: KeyOrigin,
     /// What it may do of what its user may.
     pub scope: Scope,
     /// When and from where it may be used.
@@ -32,16 +35,18 @@ impl Store {
         change: &mut Change,
         user: UserId,
         key: &ParsedKey,
+        origin: KeyOrigin,
     ) -> Result<KeyId, StoreError> {
         let id = sqlx::query_scalar(
-            "INSERT INTO public_keys (login, fingerprint, algorithm, encoded, label, created) \
-             VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+            "INSERT INTO public_keys (login, fingerprint, algorithm, encoded, label, origin, created) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
         )
         .bind(user.0)
         .bind(&key.fingerprint)
         .bind(&key.algorithm)
         .bind(key.blob.as_bytes())
         .bind(&key.label)
+        .bind(origin.as_str())
         .bind(now())
         .fetch_one(&mut **change)
         .await?;
@@ -79,7 +84,7 @@ impl Store {
     /// Keys of a user, oldest first.
     pub(crate) async fn keys(&self, user: UserId) -> Result<Vec<StoredKey>, StoreError> {
         let rows = sqlx::query(
-            "SELECT id, fingerprint, algorithm, label, expires, sources, scope_paths, scope_mode, scope_services, \
+            "SELECT id, fingerprint, algorithm, label, origin, expires, sources, scope_paths, scope_mode, scope_services, \
              no_terminal, scope_command, scope_open, scope_listen FROM public_keys WHERE login = $1 ORDER BY id",
         )
         .bind(user.0)
@@ -107,6 +112,7 @@ fn stored(row: &AnyRow) -> Result<StoredKey, StoreError> {
         fingerprint: row.try_get("fingerprint")?,
         algorithm: row.try_get("algorithm")?,
         label: row.try_get("label")?,
+        origin: parse("origin of a key", row.try_get("origin")?)?,
         scope: scope_of(row)?,
         terms: terms_of(row, "expires", "sources")?,
     })

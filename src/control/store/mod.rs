@@ -12,10 +12,12 @@ mod connect;
 mod facts;
 mod foreign;
 mod grants;
+mod invitations;
 mod keys;
 mod limits;
 #[cfg(test)]
 mod migrated;
+mod own_keys;
 mod programs;
 mod revocations;
 pub(super) mod tables;
@@ -39,6 +41,7 @@ pub(super) use facts::{Known, Presented};
 pub use foreign::ForeignError;
 pub(super) use foreign::{Foreign, is_foreign, rows_of};
 pub(super) use grants::Rights;
+pub(super) use invitations::NewInvitation;
 pub(super) use keys::StoredKey;
 
 /// Why the database cannot be used. The text says what to do where something can be done.

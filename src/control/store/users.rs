@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// What is listed of users, with what is asked of them still to come.
-const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
+const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, u.own_keys, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
@@ -49,7 +49,7 @@ impl Store {
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, \
+            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, u.own_keys, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
@@ -231,6 +231,7 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
         },
         logins: parse("list of ways in", row.try_get("logins")?)?,
         principals: parse("list of principals", row.try_get("principals")?)?,
+        own_keys: parse("word on own keys", row.try_get("own_keys")?)?,
         has_authenticator: row.try_get::<i64, _>("authenticators")? > 0,
         programs: programs_of(row)?,
         limits: limits_of(row, LIMITS)?,
@@ -270,6 +271,7 @@ fn view(row: &AnyRow) -> Result<UserView, StoreError> {
         terms: user.terms,
         logins: user.logins,
         principals: user.principals,
+        own_keys: user.own_keys,
         totp: user.has_authenticator,
         programs: user.programs,
         limits: user.limits,

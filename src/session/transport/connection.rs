@@ -17,6 +17,7 @@ use crate::session::asked::{self, Asked, Given};
 use crate::session::channels::{Channel, Channels};
 use crate::session::forwards::Forwards;
 use crate::session::greeting;
+use crate::session::invitation;
 use crate::session::login::{Access, Client};
 use crate::session::programs::{self, Program, Sink};
 use crate::session::sftp_channel::{Outlet, SftpChannel, Stopped, Waiting};
@@ -103,12 +104,31 @@ impl Connection {
         let given = match self.client.access() {
             Some(Access::Granted(granted)) => asked::decide(asked, granted),
             Some(Access::Nothing(sentence)) => Given::Nothing(sentence.clone()),
+            Some(Access::Invited(welcome, key)) => {
+                let said = invitation::welcome(welcome, key, self.surroundings.port());
+                return self.welcome(id, asked, &said, session);
+            }
             None => return Err(SshError::NotAuthenticated.into()),
         };
         match given {
             Given::Sftp => self.begin_sftp(id, session).await,
             Given::Program(program) => self.begin_program(id, program, session).await,
             Given::Nothing(why) => self.refuse(id, asked.phrase(), &why, session).await,
+        }
+    }
+
+    /// Tells somebody what the key is good for from now on; there is nothing else to be had on this connection.
+    fn welcome(&mut self, id: ChannelId, asked: Asked<'_>, said: &str, session: &mut Session) -> Result<(), Error> {
+        session.channel_success(id)?;
+        let wishes = self.wishes.remove(&number(id)).unwrap_or_default();
+        // A terminal is put into raw mode by the client.
+        let said = if wishes.terminal.is_some() { said.replace('\n', "\r\n") } else { said.to_owned() };
+        match asked {
+            Asked::Shell | Asked::Command(_) => {
+                session.data(id, said.into_bytes())?;
+                self.finish(id, session, None, 0)
+            }
+            Asked::Sftp | Asked::Subsystem => self.finish(id, session, Some(&said), 1),
         }
     }
 
@@ -232,7 +252,8 @@ impl Connection {
         self.channels.set(number(id), Channel::Program(program.clone()));
         self.own_end.push(id);
         let sink = HandleSink { id, handle: session.handle() };
-        tokio::spawn(programs::relay(asked, program, has_terminal, sink, self.client.auditor(), self.client.ledger()));
+        let (auditor, ledger, own_keys) = (self.client.auditor(), self.client.ledger(), self.client.own_keys());
+        tokio::spawn(programs::relay(asked, program, has_terminal, sink, auditor, ledger, own_keys));
         Ok(())
     }
 
@@ -246,6 +267,7 @@ impl Connection {
         match served {
             Ok(()) if self.channels.sftp(number(id)).is_some_and(|sftp| sftp.is_done()) => {
                 self.report_totals(id).await;
+                self.look_for_own_keys().await;
                 self.finish(id, session, None, 0)
             }
             Ok(()) => Ok(()),
@@ -266,6 +288,13 @@ impl Connection {
             return Pile::Full;
         }
         Pile::Large { is_cause: self.channels.is_full(channel) || self.forwards.is_full_at(channel) }
+    }
+
+    /// What was written into the user's own keys is known before the client hears that it is done.
+    pub(super) async fn look_for_own_keys(&mut self) {
+        if let Some(own_keys) = self.client.own_keys() {
+            own_keys.look().await;
+        }
     }
 
     pub(super) async fn report_totals(&mut self, id: ChannelId) {

@@ -120,6 +120,9 @@ impl Connection {
             Some(Access::Granted(granted)) if granted.services.contains(service) => Ok(&granted.forwards),
             Some(Access::Granted(granted)) => Err(Refusal::prohibited(refusal(asked, granted.services))),
             Some(Access::Nothing(sentence)) => Err(Refusal::prohibited(sentence.clone())),
+            Some(Access::Invited(welcome, _)) => {
+                Err(Refusal::prohibited(format!("this was an invitation; log in as {} from now on", welcome.user)))
+            }
             None => Err(Refusal::prohibited("log in first")),
         }
     }

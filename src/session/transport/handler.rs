@@ -327,6 +327,9 @@ impl server::Handler for Connection {
             return Ok(());
         }
         self.report_totals(id).await;
+        if self.channels.sftp(number(id)).is_some() {
+            self.look_for_own_keys().await;
+        }
         self.wishes.remove(&number(id));
         if let Some(Channel::Program(program)) = self.channels.close(number(id)) {
             program.input.end();

@@ -21,12 +21,12 @@ as_root_and_rootless!(
 );
 
 /// An authority with its key.
-struct Authority {
+pub(super) struct Authority {
     key: PathBuf,
 }
 
 impl Authority {
-    fn new(node: &Node, name: &str) -> Authority {
+    pub(super) fn new(node: &Node, name: &str) -> Authority {
         let key = node.dir().join("clients").join(name);
         new_key(&key);
         Authority { key }
@@ -38,7 +38,7 @@ impl Authority {
         Authority { key }
     }
 
-    fn public(&self) -> PathBuf {
+    pub(super) fn public(&self) -> PathBuf {
         self.key.with_extension("pub")
     }
 
@@ -48,13 +48,13 @@ impl Authority {
     }
 
     /// Has it trusted.
-    fn trusted(&self, node: &Node, how: &[&str]) {
+    pub(super) fn trusted(&self, node: &Node, how: &[&str]) {
         let public = fs::read_to_string(self.public()).expect("the public half");
         node.admin_with(&[&["ca", "add", "--file", "-"], how].concat(), &public);
     }
 
     /// A new key of a login with a certificate.
-    fn sign(&self, of: &Login, name: &str, how: &[&str]) -> Login {
+    pub(super) fn sign(&self, of: &Login, name: &str, how: &[&str]) -> Login {
         let login = of.with_key(&of.key.with_file_name(name));
         new_key(&login.key);
         self.sign_key(&login.public_key(), &[&["-I", name], how].concat());

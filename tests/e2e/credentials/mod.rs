@@ -2,7 +2,9 @@
 
 mod certificates;
 mod codes;
+mod invitations;
 mod keys;
+mod own_keys;
 mod passwords;
 
 pub(crate) use codes::App;

@@ -12,7 +12,7 @@ mod tree;
 
 pub(crate) use client::{Login, new_key, rclone, scp, sftp, ssh, ssh_line, sshfs};
 pub(crate) use identity::Identity;
-pub(crate) use node::{Node, free_port};
+pub(crate) use node::{Node, Session, free_port};
 pub(crate) use process::{Finished, Waiting, descendants, finish, has_ended, resident, signal, status_uid, wait_until};
 pub(crate) use raw::{Attributes, Raw, Reply, open, status, string};
 pub(crate) use row::{Row, installed, version_of};

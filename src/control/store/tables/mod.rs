@@ -192,6 +192,14 @@ fn plain(text: &str) -> Result<String, String> {
     only(is_plain, text, "it is too long, or has a control character in it")
 }
 
+fn origin(text: &str) -> Result<String, String> {
+    only(matches!(text, "operator" | "invite" | "own"), text, "it is neither operator, invite nor own")
+}
+
+fn own_keys(text: &str) -> Result<String, String> {
+    only(matches!(text, "refused" | "taken"), text, "it is neither refused nor taken")
+}
+
 fn revoked(text: &str) -> Result<String, String> {
     only(matches!(text, "key" | "sha1" | "id" | "serials"), text, "it is neither key, sha1, id nor serials")
 }
@@ -276,6 +284,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             SOURCES,
             column("logins", Kind::Text(reads::<Logins>), Unsaid::Text("")),
             column("principals", Kind::Text(reads::<Principals>), Unsaid::Text("")),
+            column("own_keys", Kind::Text(own_keys), Unsaid::Text("refused")),
             MEMORY,
             PROCESSES,
             CPU,
@@ -307,6 +316,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             column("algorithm", Kind::Text(plain), Unsaid::Refused),
             column("encoded", Kind::Bytes(crate::domain::KeyBlob::LONGEST), Unsaid::Refused),
             column("label", Kind::Text(plain), Unsaid::Text("")),
+            column("origin", Kind::Text(origin), Unsaid::Text("operator")),
             EXPIRES,
             SOURCES,
             column("scope_paths", Kind::Text(reads::<ScopePaths>), Unsaid::Null),
@@ -333,6 +343,12 @@ pub(in crate::control) const TABLES: &[Table] = &[
         ],
         key: &["kind", "authority", "value", "from_serial", "to_serial"],
         order: "id",
+    },
+    Table {
+        name: "refused_keys",
+        columns: &[LOGIN, column("fingerprint", Kind::Text(plain), Unsaid::Refused), CREATED],
+        key: &["login", "fingerprint"],
+        order: "login, fingerprint",
     },
     Table {
         name: "passwords",
@@ -367,6 +383,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("grants.id", "the same"),
     ("public_keys.id", "the same"),
     ("revocations.id", "the same"),
+    ("invitations", "each is good once, in the database it was made in"),
     ("authorities", "whom a database trusts is said in it: enclos ca list, and enclos ca add there"),
     ("_sqlx_migrations", "the other database has its own"),
     ("audit", "what happened belongs to the database it happened in; enclos audit prints it"),
