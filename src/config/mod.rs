@@ -5,6 +5,8 @@
 
 mod abuse;
 mod database;
+mod meaning;
+mod read;
 mod settings;
 mod system_users;
 mod users_from;
@@ -12,9 +14,10 @@ mod written;
 
 pub use abuse::{AdmissionSettings, BadStartups, Penalties, ProxyProtocol, SourceBlock, Startups};
 pub use database::{Database, ServerUrl};
+pub use read::{ConfigError, DEFAULT_FILE, load};
 pub use settings::{
     AuditPlace, AuditSettings, ControlSettings, Ids, LogFormat, MonitorSettings, Node, Paths, SessionSettings,
 };
 pub use system_users::{is_taken, system_user};
 pub use users_from::UsersFrom;
-pub use written::{ConfigError, DEFAULT_FILE, Written, load};
+pub use written::Written;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::database::Database;
-use super::written::{Problem, Written};
+use super::meaning::Problem;
+use super::written::Written;
 use crate::domain::Services;
 
 /// See the top of this file. The queries are the operator's; each is asked for the name of a login, bound to `$1`.
