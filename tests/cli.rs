@@ -193,7 +193,7 @@ fn programs_read_json_of_a_fixed_shape() {
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },
         "forwards": { "network": "host", "permit_open": "db.example:3306,*:443", "permit_listen": "any" },
-        "programs": { "shell": null, "forced_command": null, "terminals": "allowed" },
+        "programs": { "shell": null, "forced_command": null, "terminals": "allowed", "linger": null },
         "limits": { "memory": "512M", "processes": "200", "cpu": "150%" }
     });
     let set = "user set bob --uploads atomic --umask 27 --max-file-size 10M --deny-name *.php --deny-name .htaccess \

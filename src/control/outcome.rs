@@ -378,4 +378,6 @@ pub struct SessionView {
     pub uid: u32,
     /// When it logged in, in seconds since 1970.
     pub since: i64,
+    /// When its programs end, in seconds since 1970, if the connection is gone and they were let go on.
+    pub lingers_until: Option<i64>,
 }

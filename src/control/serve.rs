@@ -160,6 +160,10 @@ impl Control {
                 self.guests().closed(conn);
                 Ok(())
             }
+            ToControl::Lingers { conn, until } => {
+                self.sessions().lingers(conn, until);
+                Ok(())
+            }
             ToControl::Leaving { pid } => {
                 self.leave(pid).await;
                 Ok(())

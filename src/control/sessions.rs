@@ -15,6 +15,8 @@ const MOST_REMEMBERED: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     live: BTreeMap<ConnId, SessionRecord>,
+    /// Those of `live` whose connection is gone and whose programs go on, and until when.
+    lingering: BTreeMap<ConnId, Timestamp>,
     withdrawn: VecDeque<Affected>,
     withdrawals: u64,
     /// Users whose passwords were changed of late by whatever node, and the number of the change.
@@ -42,6 +44,14 @@ impl Sessions {
     /// One ended.
     pub(super) fn closed(&mut self, conn: ConnId) {
         self.live.remove(&conn);
+        self.lingering.remove(&conn);
+    }
+
+    /// The connection of one is gone, and its programs go on.
+    pub(super) fn lingers(&mut self, conn: ConnId, until: Timestamp) {
+        if self.live.contains_key(&conn) {
+            self.lingering.insert(conn, until);
+        }
     }
 
     /// Whether there is such a session.
@@ -143,6 +153,7 @@ impl Sessions {
             pid: r.pid,
             uid: r.uid,
             since: r.since.0,
+            lingers_until: self.lingering.get(&r.conn).map(|until| until.0),
         };
         self.live.values().map(view).collect()
     }

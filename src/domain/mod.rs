@@ -58,7 +58,7 @@ pub use name_pattern::{BadPattern, NamePattern, NamePatterns};
 pub use own_keys::{KeyFile, OwnKeys, UnknownOwnKeys};
 pub use path::{BadPath, HomePath, RelPath};
 pub use programs::{
-    BadProgram, ForcedCommand, LastLogin, ProgramChange, ProgramPolicy, Shell, Terminals, UnknownTerminals,
+    BadProgram, ForcedCommand, LastLogin, Linger, ProgramChange, ProgramPolicy, Shell, Terminals, UnknownTerminals,
 };
 pub use scope::{BadScope, Contradiction, KeyChange, Scope, ScopePaths, Terms, TermsChange};
 pub use service::{Service, Services, UnknownService};

@@ -21,6 +21,9 @@ pub enum BadProgram {
     /// No command.
     #[error("a forced command is 1 to {most} bytes without control characters", most = ForcedCommand::LONGEST)]
     Command,
+    /// No time that programs may linger for.
+    #[error("programs may outlive the last connection by 1s to 30d: write 30m, 8h or 2d")]
+    Linger,
     /// Options that OpenSSH's has.
     #[error(
         "internal-sftp takes no options here: give rights with `grant add --mode`, and the umask with `user set --umask`"
@@ -117,6 +120,7 @@ macro_rules! by_text {
 
 by_text!(Shell);
 by_text!(ForcedCommand);
+by_text!(Linger);
 
 /// Whether programs get a terminal when a client asks for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +156,51 @@ impl std::str::FromStr for Terminals {
     }
 }
 
+/// How long a user's programs may outlive the last connection, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Linger(u32);
+
+impl Linger {
+    /// The longest: 30 days.
+    pub const LONGEST: u32 = 30 * 24 * 3600;
+    const UNITS: [(char, u32); 4] = [('d', 24 * 3600), ('h', 3600), ('m', 60), ('s', 1)];
+
+    /// The number.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<i64> for Linger {
+    type Error = BadProgram;
+
+    fn try_from(seconds: i64) -> Result<Self, BadProgram> {
+        let seconds = u32::try_from(seconds).ok().filter(|s| (1..=Self::LONGEST).contains(s));
+        seconds.map(Linger).ok_or(BadProgram::Linger)
+    }
+}
+
+impl std::str::FromStr for Linger {
+    type Err = BadProgram;
+
+    fn from_str(text: &str) -> Result<Self, BadProgram> {
+        let unit = Self::UNITS.iter().find(|(unit, _)| text.ends_with(*unit)).ok_or(BadProgram::Linger)?;
+        let digits = text.get(..text.len() - 1).unwrap_or_default();
+        let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        let number = is_number.then(|| digits.parse::<i64>().ok()).flatten().ok_or(BadProgram::Linger)?;
+        Linger::try_from(number.saturating_mul(unit.1.into()))
+    }
+}
+
+impl fmt::Display for Linger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, factor): &&(char, u32)| self.0.is_multiple_of(*factor);
+        let (unit, factor) = Self::UNITS.iter().find(fits).copied().unwrap_or(('s', 1));
+        write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
 /// How a user's programs are run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramPolicy {
@@ -161,6 +210,8 @@ pub struct ProgramPolicy {
     pub forced_command: Option<ForcedCommand>,
     /// Whether there are terminals.
     pub terminals: Terminals,
+    /// How long they may outlive the last connection, if they may.
+    pub linger: Option<Linger>,
 }
 
 impl ProgramPolicy {
@@ -174,7 +225,9 @@ impl ProgramPolicy {
     pub fn is_narrowed_by(&self, after: &ProgramPolicy) -> bool {
         let is_forced_otherwise = after.forced_command.is_some() && after.forced_command != self.forced_command;
         let loses_terminals = (self.terminals, after.terminals) == (Terminals::Allowed, Terminals::Refused);
-        is_forced_otherwise || loses_terminals || self.shell() != after.shell()
+        // Less than nothing is nothing.
+        let lingers_shorter = after.linger < self.linger;
+        is_forced_otherwise || loses_terminals || lingers_shorter || self.shell() != after.shell()
     }
 }
 
@@ -186,6 +239,7 @@ pub struct ProgramChange {
     pub shell: Setting<Shell>,
     pub forced_command: Setting<ForcedCommand>,
     pub terminals: Option<Terminals>,
+    pub linger: Setting<Linger>,
 }
 
 impl ProgramChange {
@@ -194,6 +248,7 @@ impl ProgramChange {
     pub fn apply(self, mut policy: ProgramPolicy) -> ProgramPolicy {
         self.shell.apply(&mut policy.shell);
         self.forced_command.apply(&mut policy.forced_command);
+        self.linger.apply(&mut policy.linger);
         policy.terminals = self.terminals.unwrap_or(policy.terminals);
         policy
     }
@@ -230,6 +285,22 @@ mod tests {
         assert_eq!(forced("internal-sftpd").map(|c| c.to_string()), Ok("internal-sftpd".to_owned()));
         assert_eq!(forced(" borg serve ").map(|c| c.to_string()), Ok("borg serve".to_owned()));
         assert!(forced("").is_err() && forced("a\nb").is_err());
+    }
+
+    #[test]
+    fn times_to_linger_are_bounded_and_read_back() {
+        for (text, seconds, shown) in
+            [("30m", 1800, "30m"), ("8h", 28_800, "8h"), ("48h", 172_800, "2d"), ("90s", 90, "90s")]
+        {
+            let linger: Linger = text.parse().expect("a time");
+            assert_eq!((linger.seconds(), linger.to_string().as_str()), (seconds, shown));
+        }
+        for text in ["", "h", "0h", "31d", "8", "-1h", "1.5h", "99999999999999999999d", "ü"] {
+            assert_eq!(text.parse::<Linger>(), Err(BadProgram::Linger), "{text:?}");
+        }
+        let for_time = |text: &str| ProgramPolicy { linger: text.parse().ok(), ..ProgramPolicy::default() };
+        assert!(for_time("2h").is_narrowed_by(&for_time("1h")) && for_time("1h").is_narrowed_by(&for_time("none")));
+        assert!(!for_time("none").is_narrowed_by(&for_time("1h")));
     }
 
     #[test]

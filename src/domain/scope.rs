@@ -175,6 +175,7 @@ impl Scope {
             shell: of_user.shell.clone(),
             forced_command: one_command(of_user.forced_command.clone(), self.forced_command.clone())?,
             terminals: if self.no_terminal { Terminals::Refused } else { of_user.terminals },
+            linger: of_user.linger,
         })
     }
 

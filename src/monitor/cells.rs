@@ -1,4 +1,5 @@
-//! Shell cells: one for each principal that runs programs, shared by its connections, gone with the last of them.
+//! Shell cells: one for each principal that runs programs, shared by its connections, gone with the last of them (or a while
+//! after it: see [`super::lingering`]).
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 use super::attaching::Helper;
 use super::children::Child;
 use super::ids::IdPool;
+use super::lingering::Lingering;
 use super::node::Node;
 use super::poll::Token;
 use super::sessions::Phase;
@@ -20,9 +22,9 @@ use crate::cell::groups::{self, Amounts, Controller, Group, Groups};
 use crate::cell::shell::{Limits as ProcessLimits, Own};
 use crate::cell::{Fault, Plan, Privilege};
 use crate::config::MonitorSettings;
-use crate::domain::{AccountName, ForwardPolicy, Limits, ProgramPolicy, Services, UserName};
+use crate::domain::{AccountName, ForwardPolicy, Limits, Linger, ProgramPolicy, Services, UserName};
 use crate::telemetry::Causes;
-use crate::wire::{FromCell, FromZygote, Link, LinkError, ToSession, WorkerOrder};
+use crate::wire::{FromCell, FromZygote, Link, LinkError, SessionRecord, ToSession, WorkerOrder};
 
 /// Most KiB in a cell's `/tmp`, `/var/tmp`, `/run` and `/dev/shm` together, and what part of its memory at most: were it all,
 /// a cell with a full `/tmp` could not even run what empties it.
@@ -44,6 +46,8 @@ pub(super) struct CellPlan {
     pub(super) services: Services,
     pub(super) forwards: ForwardPolicy,
     pub(super) programs: ProgramPolicy,
+    /// How long the cell may go on without a connection; is not among the programs' policy here.
+    pub(super) linger: Option<Linger>,
     /// The user's, and those of its account.
     pub(super) limits: (Limits, Limits),
 }
@@ -80,10 +84,10 @@ enum Stage {
 }
 
 #[derive(Debug)]
-struct Cell {
+pub(super) struct Cell {
     uid: u32,
-    plan: CellPlan,
-    link: Link,
+    pub(super) plan: CellPlan,
+    pub(super) link: Link,
     process: Option<OwnedFd>,
     stage: Stage,
     /// Where it is counted what its programs take.
@@ -96,6 +100,8 @@ struct Cell {
     waiting: Vec<SessionId>,
     /// Sessions that use it.
     joined: BTreeSet<SessionId>,
+    /// Whose it is while there is none.
+    pub(super) lingering: Option<Lingering>,
 }
 
 /// All cells of a node, each by a number that no other has had for long, and with an id that no other process has.
@@ -133,6 +139,14 @@ impl Cells {
         Some(cell)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Cell)> {
+        self.cells.iter().map(|(number, cell)| (*number, cell))
+    }
+
+    pub(super) fn get(&mut self, number: u32) -> Option<&mut Cell> {
+        self.cells.get_mut(&number)
+    }
+
     /// Whether there are cells whose programs may run.
     pub(super) fn is_empty(&self) -> bool {
         self.cells.is_empty()
@@ -147,6 +161,11 @@ impl Cells {
 impl Cell {
     fn is_on_its_way(&self) -> bool {
         matches!(self.stage, Stage::Newborn | Stage::Attaching(_) | Stage::Beginning)
+    }
+
+    /// Whether its worker takes orders.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready)
     }
 
     fn kill(&self, groups: &Groups) {
@@ -246,6 +265,7 @@ impl Node<'_> {
             deadline: Instant::now() + PATIENCE,
             waiting: vec![session],
             joined: BTreeSet::new(),
+            lingering: None,
         };
         self.cells.cells.insert(number, cell);
         Ok(())
@@ -275,8 +295,12 @@ impl Node<'_> {
 
     /// Connects a session and a worker.
     fn join(&mut self, number: u32, (slot, generation): SessionId) -> Result<(), Error> {
+        self.linger_no_more(number);
         let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
         let Some(session) = self.sessions.current(slot, generation) else { return Ok(()) };
+        if let Phase::Live { cell: Some(plan), .. } = &session.phase {
+            cell.plan.linger = plan.linger;
+        }
         let (one, other) = Link::pair()?;
         if let Err(error) = cell.link.try_send(&WorkerOrder::Join, Some(one.as_fd())) {
             tracing::warn!(%error, "a worker does not listen");
@@ -426,7 +450,8 @@ impl Node<'_> {
     }
 
     /// Ends a cell and tells who waits for it. Its number is free again when its process is gone.
-    fn end_cell(&mut self, number: u32, sentence: &str) -> Result<(), Error> {
+    pub(super) fn end_cell(&mut self, number: u32, sentence: &str) -> Result<(), Error> {
+        self.linger_no_more(number);
         let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
         cell.kill(&self.groups);
         let is_unborn = cell.process.is_none();
@@ -466,20 +491,25 @@ impl Node<'_> {
         self.cells.cells.values().for_each(|cell| cell.kill(&self.groups));
     }
 
-    /// A session has ended: cells that only it used go with it.
-    pub(super) fn leave_cells(&mut self, session: SessionId) -> Result<(), Error> {
-        let mut empty = Vec::new();
+    /// A session is gone: a cell that only it used goes with it, or goes on if it may and the session's `record` is given. Says
+    /// whether the record is kept for that.
+    pub(super) fn leave_cells(&mut self, session: SessionId, record: Option<&SessionRecord>) -> Result<bool, Error> {
+        let mut left = Vec::new();
         for (number, cell) in &mut self.cells.cells {
+            let has_waited = cell.waiting.contains(&session);
             cell.waiting.retain(|s| *s != session);
-            cell.joined.remove(&session);
-            if cell.waiting.is_empty() && cell.joined.is_empty() {
-                empty.push(*number);
+            if (cell.joined.remove(&session) || has_waited) && cell.waiting.is_empty() && cell.joined.is_empty() {
+                left.push(*number);
             }
         }
-        for number in empty {
-            self.end_cell(number, "")?;
+        let mut is_kept = false;
+        for number in left {
+            match record {
+                Some(record) if self.let_linger(number, record) => is_kept = true,
+                _ => self.end_cell(number, "")?,
+            }
         }
-        Ok(())
+        Ok(is_kept)
     }
 }
 

@@ -142,7 +142,7 @@ impl Node<'_> {
             FromControl::Bans { round, bans } => self.admission.bans.add(round, bans),
             FromControl::BansEnd { round } => self.hear_bans(round),
             FromControl::Forgive(who) => self.forgive(&who),
-            FromControl::End { conns, reason } => self.end_connections(&conns, reason),
+            FromControl::End { conns, reason } => return self.end_connections(&conns, reason),
         }
         Ok(())
     }
@@ -165,6 +165,7 @@ impl Node<'_> {
         for message in live {
             self.tell_control(message);
         }
+        self.tell_of_lingering();
         self.ask_again();
     }
 
@@ -196,7 +197,7 @@ impl Node<'_> {
         self.own_keys_seen(|_, _| true)
     }
 
-    fn end_connections(&mut self, conns: &[ConnId], reason: EndReason) {
+    fn end_connections(&mut self, conns: &[ConnId], reason: EndReason) -> Result<(), Error> {
         let slots = self.sessions.which(|s| match &s.phase {
             Phase::Live { record, .. } => conns.contains(&record.conn),
             Phase::Login { peer, .. } => conns.contains(&peer.conn),
@@ -205,5 +206,6 @@ impl Node<'_> {
         for slot in slots {
             self.end(slot, reason);
         }
+        self.end_lingering_of(conns)
     }
 }

@@ -15,7 +15,7 @@ use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
 use crate::authority::{self, Circumstances, Decision, Denial, Principal, Proven};
 use crate::cell::{Fault, Plan, Privilege};
-use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, KeyFile, Proof, Service, Timestamp};
+use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, KeyFile, ProgramPolicy, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
 use crate::wire::{Event, Granted, LinkError, Question, SessionRecord, ToControl, ToSession, Why, Worth};
 
@@ -382,7 +382,8 @@ impl Node<'_> {
             plan,
             services: principal.services(),
             forwards: principal.forwards().clone(),
-            programs: principal.programs().clone(),
+            programs: ProgramPolicy { linger: None, ..principal.programs().clone() },
+            linger: principal.programs().linger,
             limits: (principal.limits(), principal.account_limits()),
         }))
     }

@@ -16,6 +16,7 @@ mod children;
 mod ids;
 mod keeping;
 mod leaving;
+mod lingering;
 mod listeners;
 mod login;
 mod node;

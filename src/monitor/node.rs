@@ -164,7 +164,7 @@ impl<'a> Node<'a> {
 
     /// One turn of the loop.
     fn turn(&mut self) -> Result<(), Error> {
-        let patience = self.is_restless().then_some(TICK);
+        let patience = if self.is_restless() { Some(TICK) } else { self.cells.next_end(Instant::now()) };
         for token in self.poll.wait(patience).map_err(system("wait for events"))? {
             self.handle(token)?;
         }
@@ -223,6 +223,7 @@ impl<'a> Node<'a> {
         self.turned_away.tick(now);
         self.end_late(now);
         self.end_late_cells(now)?;
+        self.end_late_lingering(now)?;
         self.groups.tidy();
         if let Err(error) = self.groups.come_back() {
             tracing::error!(error = %Causes(&error), "programs that run are not limited any more");
@@ -442,7 +443,11 @@ impl<'a> Node<'a> {
         }
         self.hear_last_words(slot);
         self.end_trail(slot);
-        self.leave_cells((slot, generation))?;
+        let record = match self.sessions.get(slot).map(|session| &session.phase) {
+            Some(Phase::Live { record, .. }) => Some(record.clone()),
+            _ => None,
+        };
+        let lingers = self.leave_cells((slot, generation), record.as_deref())?;
         let Some(session) = self.sessions.remove(slot) else { return Ok(()) };
         self.poll.forget(&session.link).map_err(system("stop watching a session"))?;
         if let Some((_, pidfd)) = &session.process {
@@ -452,7 +457,9 @@ impl<'a> Node<'a> {
         match session.phase {
             Phase::Live { record, .. } => {
                 tracing::info!(conn = %record.conn, account = %record.account, user = %record.user, "session ended");
-                self.tell_control(ToControl::Closed { conn: record.conn });
+                if !lingers {
+                    self.tell_control(ToControl::Closed { conn: record.conn });
+                }
             }
             Phase::Login { peer, waits } => {
                 tracing::debug!(conn = %peer.conn, peer = %peer.address, "connection ended without a login");
@@ -532,7 +539,7 @@ impl<'a> Node<'a> {
         if reason != EndReason::Shutdown {
             // The session may say goodbye; what it ran may not.
             let generation = self.sessions.generation(slot);
-            if let Err(error) = self.leave_cells((slot, generation)) {
+            if let Err(error) = self.leave_cells((slot, generation), None) {
                 tracing::error!(error = %Causes(&error), "a cell could not be ended");
             }
         }

@@ -339,7 +339,14 @@ pub enum ToControl {
         /// What stands there.
         file: KeyFile,
     },
-    /// A session ended.
+    /// The connection of a session is gone, and its programs go on.
+    Lingers {
+        /// Which.
+        conn: ConnId,
+        /// Until when at most.
+        until: Timestamp,
+    },
+    /// A session ended, and with it what lingered of it.
     Closed {
         /// Which.
         conn: ConnId,

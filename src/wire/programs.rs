@@ -28,6 +28,8 @@ pub enum WorkerOrder {
     Attached,
     /// One more session may start programs; a channel to it comes with the message.
     Join,
+    /// Nobody is connected any more: end when the last program has.
+    Linger,
 }
 
 /// Size of a terminal (RFC 4254, 6.2): columns and rows of characters, then of pixels.

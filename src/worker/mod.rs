@@ -21,7 +21,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions};
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions};
 
 pub use environment::User;
 use forwards::{Forwards, Listening};
@@ -80,6 +80,8 @@ struct Worker {
     next_session: u64,
     programs: HashMap<Pid, Running>,
     forwards: Forwards,
+    /// Whether nobody is to come who is known of.
+    lingers: bool,
 }
 
 /// Serves until the monitor is gone.
@@ -115,6 +117,7 @@ impl Worker {
             next_session: 0,
             programs: HashMap::new(),
             forwards: Forwards::default(),
+            lingers: false,
         })
     }
 
@@ -132,6 +135,9 @@ impl Worker {
             }
             for one in listening {
                 self.accept(one);
+            }
+            if self.lingers && self.sessions.is_empty() && !has_programs()? {
+                return Ok(());
             }
         }
     }
@@ -156,6 +162,7 @@ impl Worker {
     fn hear_monitor(&mut self) -> Result<bool, Error> {
         match self.monitor.try_recv::<WorkerOrder>() {
             Ok(order) => {
+                self.lingers = matches!(order.message, WorkerOrder::Linger);
                 let may_join = matches!(order.message, WorkerOrder::Join) && self.sessions.len() < MOST_SESSIONS;
                 if let (Some(channel), true) = (order.fd, may_join) {
                     self.sessions.insert(self.next_session, Link::from_fd(channel));
@@ -278,6 +285,16 @@ impl Worker {
                 Err(errno) => return Err(system("wait for programs")(errno)),
             }
         }
+    }
+}
+
+/// Whether something runs in the cell: as process 1 this one is the parent of whatever has lost its own.
+fn has_programs() -> Result<bool, Error> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match rustix::process::waitid(WaitId::All, options) {
+        Ok(_) => Ok(true),
+        Err(Errno::CHILD) => Ok(false),
+        Err(errno) => Err(system("look for programs")(errno)),
     }
 }
 

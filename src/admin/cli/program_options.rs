@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::upload_options::or_none;
-use crate::domain::{ForcedCommand, ProgramChange, Setting, Shell, Terminals};
+use crate::domain::{ForcedCommand, Linger, ProgramChange, Setting, Shell, Terminals};
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -23,6 +23,10 @@ pub(super) struct ProgramOptions {
     /// Let its programs have terminals again
     #[arg(long)]
     pty: bool,
+    /// How long programs such as tmux may outlive the last connection, to be found again by the next: 30m, 8h, at most 30d;
+    /// none for not at all [default: none]
+    #[arg(long, value_name = "TIME", value_parser = or_none::<Linger>)]
+    linger: Option<Setting<Linger>>,
 }
 
 impl ProgramOptions {
@@ -40,6 +44,7 @@ impl ProgramOptions {
             shell: self.shell.unwrap_or_default(),
             forced_command: self.forced_command.unwrap_or_default(),
             terminals,
+            linger: self.linger.unwrap_or_default(),
         })
     }
 }

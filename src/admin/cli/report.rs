@@ -13,7 +13,7 @@ use crate::control::{
 };
 use crate::domain::{
     Ban, ForwardPolicy, LayerReport, Limits, OwnKeys, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms,
-    UploadPolicy,
+    Timestamp, UploadPolicy,
 };
 use crate::telemetry::Causes;
 
@@ -182,6 +182,7 @@ fn programs(policy: &ProgramPolicy) -> String {
     let mut said: Vec<String> = policy.shell.iter().map(Shell::to_string).collect();
     said.extend(policy.forced_command.iter().map(|command| format!("only {command:?}", command = command.to_string())));
     said.extend((policy.terminals == Terminals::Refused).then(|| "no terminal".to_owned()));
+    said.extend(policy.linger.map(|linger| format!("linger {linger}")));
     said.join(", ")
 }
 
@@ -375,9 +376,11 @@ fn sessions(list: &[SessionView]) -> String {
             },
             s.pid.to_string(),
             s.uid.to_string(),
+            s.lingers_until
+                .map_or("connected".to_owned(), |end| format!("lingers until {}", times::shown(Timestamp(end)))),
         ]
     };
-    let heading = ["SESSION", "USER", "ACCOUNT", "FROM", "CREDENTIAL", "PID", "UID"];
+    let heading = ["SESSION", "USER", "ACCOUNT", "FROM", "CREDENTIAL", "PID", "UID", "STATE"];
     layout(&heading, &list.iter().map(row).collect::<Vec<_>>())
 }
 

@@ -20,7 +20,7 @@ use crate::config::{Database, Ids, UsersFrom};
 use crate::control::keys::ParsedKey;
 use crate::control::operation::{OperationError, accounts, grants, programs};
 use crate::domain::{
-    AccountFacts, AccountId, ForwardPolicy, Grant, GrantId, HomePath, KeyBlob, KeyFacts, Limits, Mode, OwnKeys,
+    AccountFacts, AccountId, ForwardPolicy, Grant, GrantId, HomePath, KeyBlob, KeyFacts, Limits, Linger, Mode, OwnKeys,
     ProgramPolicy, RelPath, Services, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName,
 };
 
@@ -250,6 +250,7 @@ impl Foreign {
                 shell: said.read("users", "shell")?,
                 forced_command: said.read("users", "forced_command")?,
                 terminals: said.read("users", "terminals")?.unwrap_or_default(),
+                linger: said.number("users", "linger")?.map(Linger::try_from).transpose().map_err(text_of)?,
             },
             last_login: None,
             limits: Limits::default(),

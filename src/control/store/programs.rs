@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::users::maybe;
 use super::{Change, Store, StoreError, parse};
-use crate::domain::{ForcedCommand, LastLogin, ProgramPolicy, Services, Shell, Timestamp, UserId, UserName};
+use crate::domain::{ForcedCommand, LastLogin, Linger, ProgramPolicy, Services, Shell, Timestamp, UserId, UserName};
 
 impl Store {
     /// Says what a user may open.
@@ -30,10 +30,11 @@ impl Store {
         id: UserId,
         policy: &ProgramPolicy,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE users SET shell = $1, forced_command = $2, terminals = $3 WHERE id = $4")
+        sqlx::query("UPDATE users SET shell = $1, forced_command = $2, terminals = $3, linger = $4 WHERE id = $5")
             .bind(policy.shell.as_ref().map(Shell::as_str))
             .bind(policy.forced_command.as_ref().map(ForcedCommand::to_string))
             .bind(policy.terminals.as_str())
+            .bind(policy.linger.map(|linger| i64::from(linger.seconds())))
             .bind(id.0)
             .execute(&mut **change)
             .await?;
@@ -60,7 +61,12 @@ pub(super) fn programs_of(row: &AnyRow) -> Result<ProgramPolicy, StoreError> {
         shell: maybe(row, "shell")?,
         forced_command: maybe(row, "forced_command")?,
         terminals: parse("word on terminals", row.try_get("terminals")?)?,
+        linger: row.try_get::<Option<i64>, _>("linger")?.map(linger).transpose()?,
     })
+}
+
+fn linger(seconds: i64) -> Result<Linger, StoreError> {
+    Linger::try_from(seconds).map_err(|_| StoreError::Row { what: "time to linger", text: seconds.to_string() })
 }
 
 pub(super) fn last_login_of(row: &AnyRow) -> Result<Option<LastLogin>, StoreError> {

@@ -17,7 +17,7 @@ use crate::domain::{
 const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, u.own_keys, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
-             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
+             u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
              (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
              (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
              FROM users u JOIN accounts a ON a.id = u.account";
@@ -52,7 +52,7 @@ impl Store {
             "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, u.own_keys, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
-             u.shell, u.forced_command, u.terminals, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
+             u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
              a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources, \
              a.max_memory AS account_memory, a.max_processes AS account_processes, a.max_cpu AS account_cpu FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )

@@ -6,6 +6,7 @@ mod cell;
 mod clients;
 mod conduct;
 mod hogs;
+mod lingering;
 mod services;
 
 use std::fs;
