@@ -16,6 +16,7 @@ fn main() {
         shell: "/bin/bash".into(),
         hostname: "cell".into(),
         places: vec!["home/bob".into(), "srv/acme/www".into()],
+        binds: vec![],
         network: enclos::domain::Network::Own,
         scratch: 65536,
     };

@@ -74,6 +74,14 @@ pub enum Fault {
         /// Below the home.
         path: String,
     },
+    /// A directory of the host that programs are shown cannot be.
+    #[error("the directory {path} that this server shows to programs cannot be attached; ask the server's operator")]
+    Bind {
+        /// On the host.
+        path: String,
+        /// What the kernel answered.
+        errno: i32,
+    },
     /// A system call failed.
     #[error("your directory could not be attached ({step}); ask the server's operator")]
     Step {
@@ -90,6 +98,7 @@ impl Fault {
         match self {
             Fault::Home { errno }
             | Fault::UserHome { errno }
+            | Fault::Bind { errno, .. }
             | Fault::NotPlain { errno, .. }
             | Fault::Step { errno, .. } => Some(*errno),
             _ => None,
@@ -131,12 +140,17 @@ pub fn attach(plan: &Plan, namespace: BorrowedFd<'_>, map: Option<BorrowedFd<'_>
     let steps = plan.steps();
     let trees: Vec<Option<Tree>> =
         steps.iter().map(|s| sources::clone(plan, &home, s, map)).collect::<Result<_, Fault>>()?;
+    let binds: Vec<(&str, OwnedFd)> = plan
+        .binds()
+        .iter()
+        .filter_map(|bind| Some(sources::clone_bind(bind, map).transpose()?.map(|tree| (bind.place(), tree))))
+        .collect::<Result<_, Fault>>()?;
     rustix::thread::move_into_link_name_space(namespace, Some(LinkNameSpaceType::Mount))
         .map_err(step("enter the session's mount namespace"))?;
     let covers = steps.iter().any(|s| s.source == Source::Cover).then(|| Covers::make(plan.kind())).transpose()?;
     match plan.kind() {
         Kind::Files => place_outermost(&steps, &trees)?,
-        Kind::Shell => place_on_host_paths(&steps, &trees)?,
+        Kind::Shell => place_on_host_paths(&steps, &trees, &binds)?,
     }
     for (step, tree) in steps.iter().zip(&trees) {
         place_nested(step, tree.as_ref(), &trees, covers.as_ref())?;
@@ -173,9 +187,13 @@ fn open_place(root: &OwnedFd, at: &str) -> Result<OwnedFd, Errno> {
 }
 
 /// The cell has made a directory for each, where the host has none of its own there.
-fn place_on_host_paths(steps: &[Step], trees: &[Option<Tree>]) -> Result<(), Fault> {
+fn place_on_host_paths(steps: &[Step], trees: &[Option<Tree>], binds: &[(&str, OwnedFd)]) -> Result<(), Fault> {
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Bits::empty())
         .map_err(step("open the cell's root"))?;
+    for (at, tree) in binds {
+        let place = open_place(&root, at).map_err(step("find the place of a directory of the host in the cell"))?;
+        attach_onto(tree, &place)?;
+    }
     for (wanted, tree) in steps.iter().zip(trees) {
         if let (Target::View(at), Some(tree)) = (&wanted.target, tree) {
             let place = open_place(&root, at).map_err(step("find the place of a grant in the cell"))?;

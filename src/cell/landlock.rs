@@ -14,7 +14,7 @@ use ::landlock::{
 
 use super::error::Context;
 use super::{Error, VIEW};
-use crate::domain::{Layout, Mode, Network};
+use crate::domain::{Bind, Layout, Mode, Network};
 use crate::sys;
 use rustix::fs::FileType;
 
@@ -52,15 +52,18 @@ pub fn confine_to_view(entries: &[(String, Mode)]) -> Result<(), Error> {
     enforce(rules)
 }
 
-/// Closes Landlock over a shell cell: `first` may be run, wherever on the host it lies, `programs` may be read and run, what is the cell's own may be used, and each grant
-/// as it says. Abstract sockets and signals of other cells are closed with it where the kernel can.
-pub(super) fn confine_shell(
-    first: &OwnedFd,
-    programs: impl Iterator<Item = String>,
-    home: &str,
-    layout: &Layout,
-    network: Network,
-) -> Result<(), Error> {
+/// What of the host a shell cell has.
+pub(super) struct Host<'a> {
+    /// May be run, wherever on the host it lies.
+    pub first: &'a OwnedFd,
+    /// May be read and run.
+    pub programs: Vec<String>,
+    /// Directories that are shown beside them.
+    pub binds: &'a [Bind],
+}
+
+/// Closes Landlock over a shell cell: what of the host it has may be used, what is its own, and each grant as it says. Abstract sockets and signals of other cells are closed with it where the kernel can.
+pub(super) fn confine_shell(host: &Host<'_>, home: &str, layout: &Layout, network: Network) -> Result<(), Error> {
     let abi = abi();
     // Abstract sockets belong to a network: one that is shared needs another border between the cells and the host.
     if network == Network::Host && abi.is_none_or(|abi| abi < ABI::V6) {
@@ -78,8 +81,8 @@ pub(super) fn confine_shell(
     }
     let mut rules = rules.create().map_err(Error::Landlock)?;
     let run = AccessFs::Execute | AccessFs::ReadFile;
-    rules = rules.add_rule(PathBeneath::new(first, run)).map_err(Error::Landlock)?;
-    for path in programs {
+    rules = rules.add_rule(PathBeneath::new(host.first, run)).map_err(Error::Landlock)?;
+    for path in &host.programs {
         rules = allow(rules, abi, path, AccessFs::from_read(abi))?;
     }
     let own = AccessFs::from_all(abi) & !(AccessFs::MakeChar | AccessFs::MakeBlock);
@@ -88,6 +91,10 @@ pub(super) fn confine_shell(
     rules = allow(rules, abi, "/proc", AccessFs::from_read(abi))?;
     for path in ["/dev", "/tmp", "/var/tmp", "/run", home] {
         rules = allow(rules, abi, path, own)?;
+    }
+    for bind in host.binds {
+        let rights = if bind.is_writable() { own } else { AccessFs::from_read(abi) };
+        rules = allow(rules, abi, bind.path().as_str(), rights)?;
     }
     for placed in layout.placed.iter().filter(|p| p.grant.is_visible()) {
         let rights = match placed.grant.mode {

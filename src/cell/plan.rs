@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Privilege;
 use crate::authority::Principal;
-use crate::domain::{self, Grant, GrantId, HomePath, Layout, Mode, Placed, RelPath, Unplaced, View};
+use crate::domain::{self, Bind, Grant, GrantId, HomePath, Layout, Mode, Placed, RelPath, Unplaced, View};
 
 /// What an attach helper will do. It travels from the monitor to its helpers and nowhere else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,7 @@ pub struct Plan {
     layout: Layout,
     kind: Kind,
     user_home: Option<UserHome>,
+    binds: Vec<Bind>,
 }
 
 /// What the node keeps in an account, below its home.
@@ -62,6 +63,12 @@ pub enum Unserved {
     /// Its grants make no view.
     #[error(transparent)]
     Unplaced(#[from] Unplaced),
+    /// What is shown to everybody would show the account.
+    #[error("the server shows {path} to all programs, which the account's home overlaps; ask its operator")]
+    Bind {
+        /// On the host.
+        path: String,
+    },
     /// Its name makes no path.
     #[error("this login can have no home; ask the server's operator to rename it")]
     UserHome,
@@ -132,7 +139,15 @@ impl Plan {
             layout.home = format!("/{}", home.at);
             layout.placed.push(home.placed());
         }
-        Ok(Plan { home: principal.home().clone(), owner, cell, layout, kind: Kind::Files, user_home })
+        Ok(Plan {
+            home: principal.home().clone(),
+            owner,
+            cell,
+            layout,
+            kind: Kind::Files,
+            user_home,
+            binds: Vec::new(),
+        })
     }
 
     /// Plans the shell cell of a principal; `uid` is the id that its programs have. Paths in it are the host's.
@@ -153,6 +168,20 @@ impl Plan {
     #[must_use]
     pub fn with_ids(&self, uid: u32) -> Plan {
         Plan { cell: self.cell.map(|_| (uid, uid)), ..self.clone() }
+    }
+
+    /// The same plan for a shell cell that shows these directories of the host too. One that an account's home lies in, or that
+    /// lies in one, is refused: what is in a home is shown by grants alone.
+    pub fn with_binds(self, binds: &[Bind]) -> Result<Plan, Unserved> {
+        match binds.iter().find(|bind| bind.overlaps(self.home.as_str())) {
+            Some(bind) => Err(Unserved::Bind { path: bind.path().to_string() }),
+            None => Ok(Plan { binds: binds.to_vec(), ..self }),
+        }
+    }
+
+    /// Directories of the host that are shown beside its programs.
+    pub fn binds(&self) -> &[Bind] {
+        &self.binds
     }
 
     /// The user's own directory: in a shell cell, and in the view of whoever has one.
@@ -182,6 +211,7 @@ impl Plan {
             layout: Layout { placed, start: "/".to_owned(), home: "/".to_owned() },
             kind: Kind::Files,
             user_home: None,
+            binds: Vec::new(),
         }
     }
 
@@ -292,7 +322,8 @@ mod tests {
         let grants: Vec<Grant> = grants.iter().map(grant).collect();
         let home: HomePath = "/srv/acme".parse().expect("a path");
         let layout = Layout::of(View::Rooted, &home, &grants).expect("a layout");
-        let plan = Plan { home, owner: (1, 1), cell: None, layout, kind: Kind::Files, user_home: None };
+        let plan =
+            Plan { home, owner: (1, 1), cell: None, layout, kind: Kind::Files, user_home: None, binds: Vec::new() };
         let shown = |step: Step| {
             let source = match step.source {
                 Source::Grant(Rights { read_only: true, .. }) => "ro",

@@ -11,6 +11,7 @@ use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::attach::{Fault, step};
 use super::plan::{Plan, Rights, Source, Step, Target};
+use crate::domain::Bind;
 use crate::sys::{self, MountAttr};
 
 /// A mount that is attached nowhere yet.
@@ -79,6 +80,33 @@ pub(super) fn clone(
         errno => step("set the rights of the granted directory")(errno),
     })?;
     Ok(Some(Tree { fd, identity: Identity::from(&stat) }))
+}
+
+/// A mount of a directory of the host that the operator has shown, with all that is mounted in it; nothing where there is
+/// none. What is made in it is the account's, so where that cannot be, nothing may be made.
+pub(super) fn clone_bind(bind: &Bind, map: Option<BorrowedFd<'_>>) -> Result<Option<OwnedFd>, Fault> {
+    let fault = |errno: Errno| Fault::Bind { path: bind.path().to_string(), errno: errno.raw_os_error() };
+    let how = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let found = match rustix::fs::openat2(CWD, bind.path().as_str(), how, Bits::empty(), resolve) {
+        Ok(found) => found,
+        // A service that is not running has no directory for its socket.
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(fault(errno)),
+    };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(&found, "", flags).map_err(fault)?;
+    let attr = MountAttr { read_only: !bind.is_writable(), recursive: true, id_map: map, ..MountAttr::default() };
+    match sys::set_mount_attr(&tree, attr) {
+        Err(Errno::INVAL | Errno::PERM) if map.is_some() && !bind.is_writable() => {
+            sys::set_mount_attr(&tree, MountAttr { id_map: None, ..attr }).map_err(fault)?;
+        }
+        done => done.map_err(fault)?,
+    }
+    Ok(Some(tree))
 }
 
 /// Whether nothing can lie in what was found. Beneath a link something could.

@@ -11,7 +11,7 @@ use super::settings::{AuditPlace, AuditSettings, ControlSettings, Ids, MonitorSe
 use super::system_users::system_user;
 use super::users_from::UsersFrom;
 use super::written::Written;
-use crate::domain::{Cpu, Limits, Memory, Processes};
+use crate::domain::{Bind, Cpu, Limits, Memory, Processes};
 
 impl Written {
     /// Checks what was written, and says what it means for each role.
@@ -75,6 +75,7 @@ impl Written {
                     proxy_protocol: self.proxy_protocol,
                 },
                 spare_sessions: self.spare_sessions,
+                binds: binds(self.binds, &state).map_err(impossible)?,
                 control_group: control_group(&self.control_group).map_err(impossible)?,
                 user_limits,
                 account_limits,
@@ -164,6 +165,14 @@ fn node_name(written: Option<&str>) -> Result<String, Problem> {
         Some(name) if is_name(name) => Ok(name.to_owned()),
         Some(_) => Err(("node", "must be a name of at most 64 letters, digits, dots, - and _")),
         None => Ok(of_host().ok().filter(|name| is_name(name)).unwrap_or_else(|| "localhost".to_owned())),
+    }
+}
+
+/// Nothing of the node's own is shown.
+fn binds(written: Vec<Bind>, state: &Path) -> Result<Vec<Bind>, Problem> {
+    match written.iter().any(|bind| bind.overlaps(&state.to_string_lossy())) {
+        true => Err(("binds", "must not show the node's own state directory")),
+        false => Ok(written),
     }
 }
 

@@ -238,6 +238,8 @@ mod tests {
         for (text, part) in [
             ("listen = []", "listen is empty; give at least one address"),
             ("umask = \"99\"", "umask must be an octal number"),
+            ("binds = [\"/etc/mysql\"]", "binds must be a list of directories of the host"),
+            ("binds = [\"/var/lib\"]", "binds must not show the node's own state"),
             ("control_group = \"enclos\"", "control_group must be a path from the root"),
             ("control_group = \"/a/../b\"", "control_group must be a path from the root"),
             ("user_memory = \"1K\"", "user_memory must be at least"),

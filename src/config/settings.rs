@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::abuse::AdmissionSettings;
 use super::database::Database;
 use super::users_from::UsersFrom;
-use crate::domain::{Layer, Limits, VariablePattern};
+use crate::domain::{Bind, Layer, Limits, VariablePattern};
 
 /// Everything a node was told.
 #[derive(Debug, Clone)]
@@ -132,6 +132,8 @@ pub struct MonitorSettings {
     pub spare_sessions: usize,
     /// Where in the trees of control groups this node may make its own; its own group unless named.
     pub control_group: Option<String>,
+    /// Directories of the host that cells show.
+    pub binds: Vec<Bind>,
     /// What programs of a user may take, where nothing else is said of the user.
     pub user_limits: Limits,
     /// What programs of an account may take together, where nothing else is said of the account.

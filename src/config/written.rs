@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::abuse::{Penalties, ProxyProtocol, SourceBlock, Startups};
 use super::settings::{AuditPlace, Ids, LogFormat};
-use crate::domain::{Block, Layer, VariablePattern};
+use crate::domain::{Bind, Block, Layer, VariablePattern};
 
 const DEFAULT_STATE: &str = "/var/lib/enclos";
 
@@ -50,6 +50,7 @@ pub struct Written {
     pub umask: String,
     pub accept_env: Vec<VariablePattern>,
     pub motd: PathBuf,
+    pub binds: Vec<Bind>,
     pub control_group: String,
     pub user_memory: String,
     pub user_processes: u32,
@@ -66,7 +67,7 @@ pub struct Written {
 }
 
 /// Every key there is, and what it takes.
-pub(super) const KEYS: [(&str, &str); 47] = [
+pub(super) const KEYS: [(&str, &str); 48] = [
     ("state", "a directory such as \"/var/lib/enclos\""),
     (
         "database",
@@ -108,6 +109,10 @@ pub(super) const KEYS: [(&str, &str); 47] = [
     ("umask", "an octal number in quotes such as \"0022\""),
     ("accept_env", "a list of names or patterns such as [\"DEPLOY_*\"]"),
     ("motd", "a file such as \"/etc/motd\", or \"\" for none"),
+    (
+        "binds",
+        "a list of directories of the host such as [\"/run/mysqld\", \"/srv/shared/cache:rw\"], each meant for everybody and none of /etc, /tmp and the like",
+    ),
     ("control_group", "the path of a control group such as \"/enclos\", or \"\" for the node's own"),
     ("user_memory", "an amount such as \"2G\" or \"50%\", or \"none\""),
     ("user_processes", "a number such as 512, or 0 for no limit"),
@@ -166,6 +171,7 @@ impl Default for Written {
             umask: "0022".to_owned(),
             accept_env: Vec::new(),
             motd: "/etc/motd".into(),
+            binds: Vec::new(),
             control_group: String::new(),
             user_memory: "50%".to_owned(),
             user_processes: 512,

@@ -6,6 +6,7 @@
 mod attempt;
 mod audit;
 mod ban;
+mod bind;
 mod block;
 mod byte_count;
 mod certificate;
@@ -34,6 +35,7 @@ mod view;
 pub use attempt::Attempt;
 pub use audit::{Deed, Escaped, Finish, PeerText, Started};
 pub use ban::{Ban, BanOrigin, Banned};
+pub use bind::{BadBind, Bind};
 pub use block::Block;
 pub use byte_count::{BadByteCount, ByteCount};
 pub use certificate::{

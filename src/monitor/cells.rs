@@ -222,7 +222,14 @@ impl Node<'_> {
         if self.cells.zygote.is_none() {
             self.fork_shell_zygote()?;
         }
-        let plan = CellPlan { plan: plan.plan.with_ids(uid), ..plan };
+        let plan = match plan.plan.with_ids(uid).with_binds(&self.settings.binds) {
+            Ok(with) => CellPlan { plan: with, ..plan },
+            Err(unserved) => {
+                tracing::error!(account = %plan.account, reason = %unserved, "a cell is not made");
+                self.cells.ids.give_back(uid);
+                return self.no_cell(session, &unserved.to_string());
+            }
+        };
         let (own_amounts, of_account) = self.amounts(&plan);
         let group = self.groups.make(plan.account.as_str(), &number.to_string(), &of_account, &own_amounts);
         let (group, doors) = match group.and_then(|group| self.groups.doors(&group).map(|doors| (group, doors))) {
@@ -524,6 +531,7 @@ fn own(plan: &CellPlan, amounts: &Amounts) -> Own {
     Own {
         places: outermost.chain([home.trim_start_matches('/').to_owned()]).collect(),
         group: plan.account.to_string(),
+        binds: plan.plan.binds().to_vec(),
         ids,
         home,
         shell: plan.programs.shell().to_owned(),

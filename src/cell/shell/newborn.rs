@@ -18,8 +18,9 @@ use super::root::{self, Own};
 use super::template::{self, Contents};
 use crate::cell::caps::become_nobody;
 use crate::cell::error::{Context, Error};
+use crate::cell::landlock::{self, Host};
 use crate::cell::newborn::LINK_FD;
-use crate::cell::{Privilege, caps, landlock};
+use crate::cell::{Privilege, caps};
 use crate::domain::{Layout, Network};
 use crate::sys::{self, CloneFlags, Forked, MountAttr};
 
@@ -111,7 +112,8 @@ impl ShellZygote {
         sys::close_from_on_exec(LINK_FD.unsigned_abs() + 1).step("keep nothing else")?;
         let ids = matches!(self.privilege, Privilege::Root).then_some(own.ids);
         become_nobody(ids)?;
-        landlock::confine_shell(&self.program, self.contents.readable(), &own.home, layout, own.network)?;
+        let host = Host { first: &self.program, programs: self.contents.readable().collect(), binds: &own.binds };
+        landlock::confine_shell(&host, &own.home, layout, own.network)?;
         for filter in &self.filters {
             seccompiler::apply_filter(filter).map_err(Error::Filter)?;
         }

@@ -15,7 +15,7 @@ use super::host::{MASKED_DIRECTORIES, MASKED_FILES};
 use super::small::{attach_at, directory, file, link, small_filesystem};
 use super::template::{BUILD, Contents, SHARED};
 use crate::cell::error::{Context, Error};
-use crate::domain::Network;
+use crate::domain::{Bind, Network};
 use crate::sys::{self, MountAttr};
 
 /// What a cell's root has of its own.
@@ -35,6 +35,8 @@ pub struct Own {
     pub hostname: String,
     /// Directories to be made for what is attached later: paths without a leading `/`.
     pub places: Vec<String>,
+    /// Directories of the host that it shows.
+    pub binds: Vec<Bind>,
     /// Its network.
     pub network: Network,
     /// Most KiB in `/tmp`, `/var/tmp`, `/run` and `/dev/shm` together.
@@ -71,7 +73,7 @@ pub(super) fn enter(contents: &Contents, own: &Own) -> Result<(), Error> {
     attach_at(&terminals()?, &root, "dev/pts")?;
     attach_scratch(&root, own.scratch)?;
     // Last, for they may lie in what was just attached.
-    for place in &own.places {
+    for place in own.places.iter().map(String::as_str).chain(own.binds.iter().map(Bind::place)) {
         directory(&root, place)?;
     }
     rustix::process::fchdir(&root).step("step into the cell's root")?;

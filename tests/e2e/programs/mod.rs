@@ -2,6 +2,7 @@
 //! files that are the account's.
 
 mod attacks;
+mod binds;
 mod cell;
 mod clients;
 mod conduct;
