@@ -33,6 +33,8 @@ pub(super) struct IdPool {
     block: u32,
     /// The first place in the range that was not tried yet.
     next: u32,
+    /// Blocks that another process had when they were tried: where each begins, and how many ids it has.
+    elsewhere: Vec<(u32, u32)>,
     free: VecDeque<u32>,
 }
 
@@ -40,7 +42,7 @@ impl IdPool {
     /// Ids out of `ids`, but for the first, which may be control's.
     pub(super) fn new(file: &Path, ids: Ids) -> Result<IdPool, Error> {
         let block = (ids.count / BLOCK).clamp(1, BLOCK);
-        Ok(IdPool { claims: open(file)?, ids, block, next: 0, free: VecDeque::new() })
+        Ok(IdPool { claims: open(file)?, ids, block, next: 0, elsewhere: Vec::new(), free: VecDeque::new() })
     }
 
     /// An id that nobody has; `None` when all are taken.
@@ -49,11 +51,23 @@ impl IdPool {
             let count = self.block.min(self.ids.count - self.next);
             let first = self.ids.first + self.next;
             self.next += count;
-            if self.claim(first, count) {
-                self.free.extend((first..first + count).filter(|id| *id != self.ids.first));
+            self.try_block(first, count);
+        }
+        if self.free.is_empty() {
+            // Whoever had them may have ended since.
+            for (first, count) in std::mem::take(&mut self.elsewhere) {
+                self.try_block(first, count);
             }
         }
         self.free.pop_front()
+    }
+
+    fn try_block(&mut self, first: u32, count: u32) {
+        if self.claim(first, count) {
+            self.free.extend((first..first + count).filter(|id| *id != self.ids.first));
+        } else {
+            self.elsewhere.push((first, count));
+        }
     }
 
     /// Takes an id back whose process has ended.
@@ -179,12 +193,14 @@ mod tests {
         all.extend(std::iter::from_fn(|| other.take()));
         all.sort_unstable();
         assert_eq!(all, (1001..1000 + count).collect::<Vec<_>>(), "all but control's, each once");
-        drop(one);
-        assert_eq!(other.take(), None, "blocks that were tried are not tried again");
+        assert_eq!(other.take(), None, "all are taken");
         other.give_back(1005);
         assert_eq!(other.take(), Some(1005));
+        drop(one);
+        assert!(other.take().is_some(), "claims end with who made them");
+        drop(other);
         let mut later = IdPool::new(&file, ids).expect("a pool");
-        assert!(later.take().is_some(), "claims end with who made them");
+        assert_eq!(std::iter::from_fn(|| later.take()).count() as u32, count - 1);
     }
 
     #[test]
