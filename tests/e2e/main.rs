@@ -24,6 +24,7 @@ mod moving;
 mod nodes;
 mod programs;
 mod restart;
+mod systemd;
 mod tools;
 mod transfer;
 mod uploads;

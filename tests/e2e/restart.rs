@@ -16,14 +16,14 @@ as_root_and_rootless!(restarts_break_nothing, what_left_is_still_governed, a_soc
 const GONE: Duration = Duration::from_secs(20);
 
 /// A program that answers every line.
-struct Echo {
+pub(crate) struct Echo {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Echo {
-    fn begin(login: &Login) -> Echo {
+    pub(crate) fn begin(login: &Login) -> Echo {
         let mut command = ssh(login);
         command.arg(login.at()).arg("cat").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("start ssh");
@@ -34,14 +34,14 @@ impl Echo {
     }
 
     #[track_caller]
-    fn goes_on(&mut self, word: &str) {
+    pub(crate) fn goes_on(&mut self, word: &str) {
         writeln!(self.input, "{word}").expect("the program reads");
         let mut line = String::new();
         self.output.read_line(&mut line).expect("the program answers");
         assert_eq!(line.trim_end(), word);
     }
 
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         drop(self.input);
         assert!(self.child.wait().expect("ssh ends").success());
     }

@@ -127,6 +127,11 @@ impl Node {
         fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
+    /// The program that serves.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// The command line, with this server's configuration.
     pub(crate) fn enclos(&self, arguments: &[&str]) -> Command {
         let mut command = self.identity.command(&self.binary);
@@ -238,6 +243,11 @@ impl Node {
         command.args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"", "sh"]);
         command.arg(serve.get_program()).args(serve.get_args()).env("LISTEN_FDNAMES", name).current_dir(self.dir());
         command.stdin(Stdio::from(OwnedFd::from(socket.try_clone().expect("the socket again"))));
+        self.spawn(command);
+    }
+
+    /// Has it started by another program, which ends with the server.
+    pub(crate) fn serve_by(&mut self, command: Command) {
         self.spawn(command);
     }
 
