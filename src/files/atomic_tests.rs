@@ -176,6 +176,26 @@ fn an_upload_that_failed_is_not_put_in_place() {
     assert_eq!((site.on_disk("old").as_deref(), site.on_disk("new")), (Some(&b"before"[..]), None));
 }
 
+/// Clients send several writes without waiting. If one fails and a later one does not, its size says nothing of what is in
+/// it, and by the size an upload that was cut off is gone on with.
+#[test]
+fn what_was_not_written_leaves_no_hole_that_is_gone_on_with() {
+    let site = Site::new();
+    let policy = UploadPolicy { uploads: Uploads::Atomic, max_file_size: "8".parse().ok(), ..UploadPolicy::default() };
+    let root = Root::open(site.directory.path()).expect("the root").under(&policy);
+    let file = root.open_file(b"new", &PUT).expect("opened");
+    file.write_at(0, b"12").expect("written");
+    assert_eq!(file.write_at(7, b"89").expect_err("too large").reason, Reason::OverMaximum);
+    assert_eq!(file.write_at(4, b"56").expect_err("behind a hole").reason, Reason::Unfinished);
+    let longer = Change { size: Some(6), ..Change::default() };
+    assert_eq!(file.change(&longer).expect_err("a hole").reason, Reason::Unfinished);
+    let source = root.open_file(b"new", &READ).expect("its beginning");
+    assert_eq!(source.stat().expect("its size").size, 2);
+    drop((file, source));
+    let root = site.connect();
+    assert_eq!(root.stat(b"new").expect("its beginning").size, 2);
+}
+
 #[test]
 fn who_syncs_finds_it_under_its_name() {
     let site = Site::new();

@@ -157,6 +157,7 @@ impl File {
     }
 
     fn truncate(&self, size: u64) -> Result<(), Error> {
+        self.refuse_after_failure()?;
         // A file that was larger already may be made smaller.
         if let Err(error) = check_size(self.policy(), size)
             && self.stat()?.size < size

@@ -42,6 +42,7 @@ impl Copy {
         if source.is_same(target)? {
             return Err(Error::new(Reason::SameFile));
         }
+        target.refuse_after_failure()?;
         let at = if target.appends() { 0 } else { at };
         if from.max(at) > i64::MAX.unsigned_abs() {
             return Err(Error::new(Reason::Invalid));

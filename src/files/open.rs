@@ -243,8 +243,18 @@ impl File {
         check_size(&self.policy, start.saturating_add(length))
     }
 
+    /// Fails once something of an upload that has no name yet was not written. What came behind it would leave a hole, which
+    /// whoever goes on with the upload by its size would take for content.
+    pub(super) fn refuse_after_failure(&self) -> Result<(), Error> {
+        match &self.upload {
+            Some(upload) if upload.is_lost() => Err(Error::new(Reason::Unfinished)),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes all of `data`. A file that appends does not look at the offset.
     pub fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        self.refuse_after_failure()?;
         self.write_all(offset, data).inspect_err(|_| self.note_failure())
     }
 

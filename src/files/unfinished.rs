@@ -171,6 +171,12 @@ impl Ticket {
         lock(&self.upload.progress).has_failed = true;
     }
 
+    /// Whether something was not written, so that it will never be put in place.
+    pub(super) fn is_lost(&self) -> bool {
+        let progress = lock(&self.upload.progress);
+        progress.has_failed && !progress.is_placed
+    }
+
     /// What is written so far is to be where it was meant for, and to stay there when the power goes.
     pub(super) fn sync(&self, file: impl AsFd) -> Result<(), Error> {
         self.upload.put_in_place()?;
