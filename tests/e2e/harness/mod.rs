@@ -1,6 +1,9 @@
 //! What the tests share: a node with its accounts, the clients, and a client that speaks raw SFTP packets.
 
 mod client;
+mod control_group;
+mod disk;
+mod figures;
 mod identity;
 mod node;
 mod process;
@@ -11,9 +14,15 @@ mod timing;
 mod tree;
 
 pub(crate) use client::{Login, new_key, rclone, scp, sftp, ssh, ssh_line, sshfs};
+pub(crate) use control_group::ControlGroup;
+pub(crate) use disk::{Disk, run_tool, text};
+pub(crate) use figures::Figures;
 pub(crate) use identity::Identity;
 pub(crate) use node::{Node, Session, free_port};
-pub(crate) use process::{Finished, Waiting, descendants, finish, has_ended, resident, signal, status_uid, wait_until};
+pub(crate) use process::{
+    Finished, Waiting, descendants, finish, has_ended, limit_descriptors, parent, resident, signal, status_uid,
+    wait_until,
+};
 pub(crate) use raw::{Attributes, Raw, Reply, open, status, string};
 pub(crate) use row::{Row, installed, version_of};
 pub(crate) use terminal::Terminal;

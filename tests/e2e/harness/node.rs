@@ -154,16 +154,21 @@ impl Node {
     /// Makes an account: its tree on disk and its row. Returns its home.
     pub(crate) fn account(&self, name: &str) -> PathBuf {
         let home = self.home(name);
-        let (uid, gid) = self.identity.account_owner();
         fs::create_dir(&home).expect("a home");
         for inside in ["www", "www/site1", "www/site2", "private"] {
             fs::create_dir(home.join(inside)).expect("a directory");
         }
         self.own(&home);
+        self.account_at(name, &home);
+        home
+    }
+
+    /// Makes the row of an account whose tree `home` is.
+    pub(crate) fn account_at(&self, name: &str, home: &Path) {
+        let (uid, gid) = self.identity.account_owner();
         let (uid, gid) = (uid.to_string(), gid.to_string());
         let path = home.to_str().expect("a plain path");
         self.admin(&["account", "add", name, "--uid", &uid, "--gid", &gid, "--home", path]);
-        home
     }
 
     /// The tree of an account.

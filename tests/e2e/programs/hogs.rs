@@ -4,13 +4,12 @@
 //! `tests/run` leaves them out where the kernel has none.
 
 use std::fs;
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use super::{Site, run, told};
-use crate::harness::{Identity, Login, Waiting, finish, wait_until};
+use crate::harness::{ControlGroup, Identity, Login, Waiting, finish, wait_until};
 
 /// Takes processes until there are no more, then says so and keeps them.
 const FORK_BOMB: &str = "import os, sys, time
@@ -41,37 +40,16 @@ time.sleep(1000)";
 /// A site whose node makes control groups in one of the test's own.
 struct Bounded {
     site: Site,
-    group: String,
-}
-
-/// Directories of the trees that there are.
-fn trees() -> Vec<PathBuf> {
-    let modern = Path::new("/sys/fs/cgroup");
-    if modern.join("cgroup.controllers").exists() {
-        return vec![modern.to_owned()];
-    }
-    ["memory", "pids", "cpu"].iter().map(|name| modern.join(name)).filter(|tree| tree.exists()).collect()
+    group: ControlGroup,
 }
 
 impl Bounded {
     fn new(identity: Identity) -> Bounded {
         let mut site = Site::stopped(identity);
-        let group = format!("/enclos-e2e-{}-{}", std::process::id(), site.node.port());
-        for tree in trees() {
-            let place = tree.join(group.trim_start_matches('/'));
-            fs::create_dir(&place).expect("a control group");
-            if let Identity::Ordinary(uid) = identity {
-                give(&place, uid);
-            }
-        }
-        site.node.write_config(&format!("control_group = {group:?}"));
+        let group = ControlGroup::of(&site.node);
+        site.node.write_config(&group.setting());
         site.node.serve();
         Bounded { site, group }
-    }
-
-    fn places(&self) -> impl Iterator<Item = PathBuf> {
-        let name = self.group.trim_start_matches('/').to_owned();
-        trees().into_iter().map(move |tree| tree.join(&name))
     }
 
     /// A developer with these limits.
@@ -86,7 +64,7 @@ impl Bounded {
     /// Files of this name in groups of cells.
     fn files(&self, name: &str) -> Vec<String> {
         let mut found = Vec::new();
-        let mut open: Vec<PathBuf> = self.places().collect();
+        let mut open: Vec<PathBuf> = self.group.places().collect();
         while let Some(place) = open.pop() {
             let is_of_a_cell = place.parent().is_some_and(|p| p.to_string_lossy().ends_with("account-acme"));
             found.extend(fs::read_to_string(place.join(name)).ok().filter(|_| is_of_a_cell));
@@ -95,22 +73,6 @@ impl Bounded {
         }
         found
     }
-
-    fn groups_inside(&self) -> usize {
-        let directories =
-            |place: PathBuf| fs::read_dir(place).into_iter().flatten().flatten().filter(|e| e.path().is_dir());
-        self.places().flat_map(directories).count()
-    }
-}
-
-/// What systemd gives with `Delegate=yes`.
-fn give(place: &Path, uid: u32) {
-    chown(place, Some(uid), Some(uid)).expect("give a control group away");
-    for file in ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "tasks"] {
-        if place.join(file).exists() {
-            chown(place.join(file), Some(uid), Some(uid)).expect("give a control group away");
-        }
-    }
 }
 
 impl Drop for Bounded {
@@ -118,13 +80,7 @@ impl Drop for Bounded {
         // The node first: it has groups in these.
         if !std::thread::panicking() {
             self.site.node.end(nix::sys::signal::Signal::SIGTERM);
-            assert_eq!(self.groups_inside(), 0, "a node that ends leaves no control group");
-        }
-        // In a tree that bounds nothing the node makes groups too, to end by.
-        let others = ["unified", "systemd"]
-            .map(|tree| Path::new("/sys/fs/cgroup").join(tree).join(self.group.trim_start_matches('/')));
-        for place in self.places().chain(others) {
-            drop(fs::remove_dir(place));
+            assert_eq!(self.group.groups_inside(), 0, "a node that ends leaves no control group");
         }
     }
 }
@@ -230,7 +186,7 @@ fn a_killed_nodes_groups_are_removed_at_the_next_start(identity: Identity) {
     let running = run(&dev, "echo here; exec sleep 1000").stdout(Stdio::null()).spawn().expect("start");
     assert_eq!(wait_until(Duration::from_secs(20), || !bounded.files("cgroup.procs").is_empty()), Waiting::Came);
     bounded.site.node.end(nix::sys::signal::Signal::SIGKILL);
-    assert!(bounded.groups_inside() > 0);
+    assert!(bounded.group.groups_inside() > 0);
     end(running);
     bounded.site.node.serve();
     assert!(bounded.files("cgroup.procs").is_empty());

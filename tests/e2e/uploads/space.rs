@@ -4,9 +4,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::harness::{Attributes, Identity, Login, Node, Raw, Reply, finish, open, sftp};
+use crate::harness::{Attributes, Disk, Identity, Login, Node, Raw, Reply, finish, open, run_tool, sftp, text};
 
 mod as_root {
     #[test]
@@ -37,53 +36,6 @@ mod as_root {
     #[test]
     fn what_was_acknowledged_after_fsync_is_there_when_the_power_went() {
         super::power_fails();
-    }
-}
-
-/// A filesystem of its own, unmounted when it goes.
-struct Disk {
-    at: PathBuf,
-    image: PathBuf,
-}
-
-fn run(program: &str, arguments: &[&str]) {
-    finish(Command::new(program).args(arguments), "").ok();
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("a plain path")
-}
-
-impl Disk {
-    fn tmpfs(at: &Path, options: &str) -> Disk {
-        run("mount", &["-t", "tmpfs", "-o", options, "tmpfs", text(at)]);
-        Disk { at: at.to_owned(), image: PathBuf::new() }
-    }
-
-    fn image(at: &Path, megabytes: u64, make: &[&str]) -> Disk {
-        Disk::image_with(at, megabytes, make, "loop")
-    }
-
-    fn image_with(at: &Path, megabytes: u64, make: &[&str], options: &str) -> Disk {
-        let image = at.with_extension("img");
-        fs::File::create(&image).and_then(|file| file.set_len(megabytes << 20)).expect("an image");
-        let (program, arguments) = make.split_first().expect("a program");
-        run(program, &[arguments, &[text(&image)]].concat());
-        Disk::mount(image, at, options)
-    }
-
-    fn mount(image: PathBuf, at: &Path, options: &str) -> Disk {
-        run("mount", &["-o", options, text(&image), text(at)]);
-        Disk { at: at.to_owned(), image }
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let ended = Command::new("umount").arg("-l").arg(&self.at).status();
-        if !ended.is_ok_and(|status| status.success()) {
-            eprintln!("{} could not be unmounted", self.at.display());
-        }
     }
 }
 
@@ -157,9 +109,9 @@ fn a_used_up_quota() {
     let limited = |home: &Path| {
         let site = home.join("www/site1");
         fs::remove_dir(&site).expect("an empty directory");
-        run("btrfs", &["quota", "enable", text(home)]);
-        run("btrfs", &["subvolume", "create", text(&site)]);
-        run("btrfs", &["qgroup", "limit", "2M", text(&site)]);
+        run_tool("btrfs", &["quota", "enable", text(home)]);
+        run_tool("btrfs", &["subvolume", "create", text(&site)]);
+        run_tool("btrfs", &["qgroup", "limit", "2M", text(&site)]);
         let (uid, gid) = Identity::root().account_owner();
         chown(&site, Some(uid), Some(gid)).expect("give it to the account");
     };
@@ -175,8 +127,8 @@ fn ext4_with_quotas(at: &Path, kind: &str) -> Disk {
 
 fn a_project_quota() {
     let limited = |home: &Path| {
-        run("chattr", &["-p", "42", "+P", text(&home.join("www/site1"))]);
-        run("setquota", &["-P", "42", "0", "2048", "0", "0", text(home.parent().expect("the disk"))]);
+        run_tool("chattr", &["-p", "42", "+P", text(&home.join("www/site1"))]);
+        run_tool("setquota", &["-P", "42", "0", "2048", "0", "0", text(home.parent().expect("the disk"))]);
     };
     let (node, bob, _disk) = on_disk(|at| ext4_with_quotas(at, "prjquota"), limited);
     let said = finish(&mut sftp(&bob), "df\n").ok();
@@ -187,7 +139,7 @@ fn a_project_quota() {
 fn an_account_quota() {
     let limited = |home: &Path| {
         let (uid, _) = Identity::root().account_owner();
-        run("setquota", &["-u", &uid.to_string(), "0", "2048", "0", "0", text(home.parent().expect("the disk"))]);
+        run_tool("setquota", &["-u", &uid.to_string(), "0", "2048", "0", "0", text(home.parent().expect("the disk"))]);
     };
     let (node, bob, _disk) = on_disk(|at| ext4_with_quotas(at, "usrquota"), limited);
     runs_out(&node, &bob, "disk quota exceeded");
