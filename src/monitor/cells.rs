@@ -31,6 +31,9 @@ use crate::wire::{FromCell, FromZygote, Link, LinkError, SessionRecord, ToSessio
 const SCRATCH: u64 = 512 * 1024;
 const PART_FOR_SCRATCH: u64 = 2;
 
+/// What is said when the server lacks descriptors, memory or a process for a moment.
+const OVERLOADED: &str = "the server is overloaded; try again later";
+
 /// Most cells at the same time.
 const MOST_CELLS: usize = 4096;
 
@@ -219,8 +222,12 @@ impl Node<'_> {
         let Some((number, uid)) = self.cells.reserve() else {
             return self.no_cell(session, "the server runs too many programs at the moment; try again later");
         };
-        if self.cells.zygote.is_none() {
-            self.fork_shell_zygote()?;
+        if self.cells.zygote.is_none()
+            && let Err(error) = self.fork_shell_zygote()
+        {
+            tracing::error!(error = %Causes(&error), "the shell zygote could not be started");
+            self.cells.ids.give_back(uid);
+            return self.no_cell(session, OVERLOADED);
         }
         let plan = match plan.plan.with_ids(uid).with_binds(&self.settings.binds) {
             Ok(with) => CellPlan { plan: with, ..plan },
@@ -240,7 +247,15 @@ impl Node<'_> {
                 return self.no_cell(session, "the server cannot limit your programs; ask its operator");
             }
         };
-        let (ours, theirs) = Link::pair()?;
+        let (ours, theirs) = match Link::pair() {
+            Ok(pair) => pair,
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), "a cell could not be asked for");
+                self.cells.ids.give_back(uid);
+                self.groups.remove(group);
+                return self.no_cell(session, OVERLOADED);
+            }
+        };
         let birth = Birth {
             slot: number,
             generation: 0,
@@ -258,7 +273,7 @@ impl Node<'_> {
         if !matches!(asked, Some(Ok(()))) {
             self.cells.ids.give_back(uid);
             self.groups.remove(group);
-            return self.no_cell(session, "the server is overloaded; try again later");
+            return self.no_cell(session, OVERLOADED);
         }
         self.poll.watch(&ours, Token::Cell(number)).map_err(system("watch a cell"))?;
         let cell = Cell {
@@ -308,7 +323,13 @@ impl Node<'_> {
         if let Phase::Live { cell: Some(plan), .. } = &session.phase {
             cell.plan.linger = plan.linger;
         }
-        let (one, other) = Link::pair()?;
+        let (one, other) = match Link::pair() {
+            Ok(pair) => pair,
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), "a session could not be connected with its cell");
+                return self.no_cell((slot, generation), OVERLOADED);
+            }
+        };
         if let Err(error) = cell.link.try_send(&WorkerOrder::Join, Some(one.as_fd())) {
             tracing::warn!(%error, "a worker does not listen");
             let sentence = "the programs of this login do not answer; try again";
@@ -407,7 +428,7 @@ impl Node<'_> {
             }
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "no attach helper is to be had");
-                self.end_cell(number, "the server is overloaded; try again later")
+                self.end_cell(number, OVERLOADED)
             }
         }
     }

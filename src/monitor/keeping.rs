@@ -32,6 +32,15 @@ impl Node<'_> {
         Ok(())
     }
 
+    /// The same for one that has ended. What cannot be forked for want of descriptors or memory is tried again later; whoever
+    /// is served meanwhile goes on.
+    pub(super) fn fork_zygote_again(&mut self, now: Instant) {
+        if let Err(error) = self.fork_zygote() {
+            tracing::error!(error = %Causes(&error), "the session zygote could not be started; trying again");
+            self.zygote_pause.lengthen(now);
+        }
+    }
+
     pub(super) fn hear_zygote(&mut self) -> Result<(), Error> {
         let Some(zygote) = &mut self.zygote else { return Ok(()) };
         let heard = match zygote.link.try_recv::<FromZygote>() {
@@ -114,6 +123,14 @@ impl Node<'_> {
         self.poll.watch(&child.pidfd, Token::ControlEnd).map_err(system("watch control"))?;
         self.control = Some(child);
         Ok(())
+    }
+
+    /// The same for one that has ended; see [`Node::fork_zygote_again`].
+    pub(super) fn fork_control_again(&mut self, now: Instant) {
+        if let Err(error) = self.fork_control() {
+            tracing::error!(error = %Causes(&error), "control could not be started; trying again");
+            self.control_pause.lengthen(now);
+        }
     }
 
     pub(super) fn hear_control(&mut self) -> Result<(), Error> {

@@ -210,10 +210,10 @@ impl<'a> Node<'a> {
         self.leaving.retain(|process| reap(process).is_none());
         if self.stopping.is_none() {
             if self.control.is_none() && self.finishing.is_none() && self.control_pause.is_over(now) {
-                self.fork_control()?;
+                self.fork_control_again(now);
             }
             if self.zygote.is_none() && self.zygote_pause.is_over(now) {
-                self.fork_zygote()?;
+                self.fork_zygote_again(now);
             }
             self.pause_accepting(false)?;
         }
@@ -340,7 +340,14 @@ impl<'a> Node<'a> {
 
     /// Asks the zygote for one session; says whether it was asked.
     fn order_birth(&mut self) -> Result<bool, Error> {
-        let (ours, theirs) = Link::pair()?;
+        let (ours, theirs) = match Link::pair() {
+            Ok(pair) => pair,
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), "a session could not be asked for; trying again");
+                self.zygote_pause.lengthen(Instant::now());
+                return Ok(false);
+            }
+        };
         let Some((slot, uid)) = self.sessions.reserve(ours) else { return Ok(false) };
         let generation = self.sessions.generation(slot);
         let asked = match &self.zygote {

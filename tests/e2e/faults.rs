@@ -5,7 +5,8 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    Identity, Login, Node, Raw, Waiting, descendants, finish, has_ended, open, sftp, signal, wait_until,
+    Identity, Login, Node, Raw, Waiting, descendants, finish, has_ended, limit_descriptors, open, sftp, signal,
+    wait_until,
 };
 
 /// Longest until a process that died is replaced.
@@ -19,6 +20,7 @@ as_root_and_rootless!(
     control_may_be_killed_again_and_again,
     a_killed_zygote_leaves_transfers_alone_and_logins_come_back,
     a_killed_attach_helper_costs_nobody_a_login,
+    a_monitor_out_of_descriptors_goes_on_when_there_are_some,
     sigterm_ends_everything,
     ctrl_c_ends_everything,
     a_client_that_vanishes_leaves_nothing,
@@ -133,6 +135,24 @@ fn a_killed_attach_helper_costs_nobody_a_login(identity: Identity) {
     helpers().for_each(|(pid, _)| signal(pid, Signal::SIGKILL));
     // The very next one, not one of several tries.
     assert!(finish(&mut sftp(&eve), "ls\n").status.success(), "a login found a dead helper\n{}", node.log());
+}
+
+/// Nothing can be forked, and no session be asked for: what is open goes on, and everything comes back.
+fn a_monitor_out_of_descriptors_goes_on_when_there_are_some(identity: Identity) {
+    let (node, bob, eve) = with_two(identity);
+    let mut transfer = Transfer::begin(&bob);
+    let usual = limit_descriptors(node.pid(), "0");
+    for killed in [node.control_pid(), node.zygote_pid("bob")] {
+        signal(killed, Signal::SIGKILL);
+    }
+    for part in ["control could not be started; trying again", "the session zygote could not be started; trying again"]
+    {
+        assert_eq!(wait_until(GONE, || node.log().contains(part)), Waiting::Came, "{}", node.log());
+    }
+    transfer.goes_on();
+    limit_descriptors(node.pid(), &usual);
+    logins_are_back(&eve);
+    transfer.finish(&node, "www/site1");
 }
 
 fn sigterm_ends_everything(identity: Identity) {
