@@ -24,6 +24,7 @@ mod moving;
 mod nodes;
 mod programs;
 mod restart;
+mod storm;
 mod systemd;
 mod tools;
 mod transfer;

@@ -7,7 +7,7 @@ mod caps;
 mod hostile;
 mod penalties;
 mod proxied;
-mod stranger;
+pub(crate) mod stranger;
 
 use std::time::Duration;
 

@@ -123,7 +123,7 @@ pub(super) fn host_service() -> u16 {
 }
 
 /// Something of the client's that says what it hears, to its end.
-pub(super) fn echo_service() -> u16 {
+pub(crate) fn echo_service() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
     let port = listener.local_addr().expect("an address").port();
     std::thread::spawn(move || {
