@@ -65,6 +65,7 @@ pub(super) fn vouched(
         terms: Terms {
             expires: authority.terms.expires.into_iter().chain(end(certificate.valid_until)).min(),
             from: authority.terms.from.clone(),
+            sessions: authority.terms.sessions,
         },
         certified: Some(certificate.certified.clone()),
     })

@@ -12,8 +12,8 @@ use std::net::IpAddr;
 
 use crate::domain::{
     AccountFacts, AccountName, AsOf, Contradiction, Credential, Factor, Factors, Facts, Flaw, ForwardPolicy, Grant,
-    HomePath, InvitationFacts, KeyFacts, LastLogin, Limits, OwnKeys, ProgramPolicy, Proof, Scope, Services, Shown,
-    Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View, Welcome,
+    HomePath, InvitationFacts, KeyFacts, LastLogin, Limits, OwnKeys, ProgramPolicy, Proof, Scope, Services,
+    SessionLimits, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View, Welcome,
 };
 
 pub use certificates::Unfit;
@@ -99,6 +99,36 @@ impl Principal {
     /// When all of it ends; `None` for never.
     pub fn until(&self) -> Option<Timestamp> {
         self.until
+    }
+
+    /// When a session of it that begins then ends; `None` for never.
+    pub fn until_if_begun(&self, since: Timestamp) -> Option<Timestamp> {
+        let lasting = self.session_limits().into_iter().filter_map(|(_, limits)| limits.lasting).min();
+        let end = lasting.map(|seconds| Timestamp(since.0.saturating_add(i64::from(seconds))));
+        self.until.into_iter().chain(end).min()
+    }
+
+    fn holder_of_key(&self) -> Holder {
+        match self.key() {
+            Some(key) if key.certified.is_some() => Holder::Certificate,
+            _ => Holder::Key,
+        }
+    }
+
+    /// Whose limits of sessions bind it, and what they are. All of them have to be met, so each only narrows.
+    pub fn session_limits(&self) -> [(Holder, SessionLimits); 3] {
+        let of_key = self.key().map(|key| key.terms.sessions).unwrap_or_default();
+        [
+            (Holder::Account, self.account.terms.sessions),
+            (Holder::User, self.user.terms.sessions),
+            (self.holder_of_key(), of_key),
+        ]
+    }
+
+    /// Whose limit does not let one more session begin, and what it is, where so many of each have begun.
+    pub fn limit_reached(&self, begun: impl Fn(Holder) -> usize) -> Option<(Holder, u32)> {
+        let limits = self.session_limits().into_iter().filter_map(|(holder, limits)| Some((holder, limits.at_once?)));
+        limits.into_iter().find(|(holder, most)| begun(*holder) >= *most as usize)
     }
 
     /// When all of this was so.

@@ -432,8 +432,10 @@ fn only_who_may_do_all_that_the_user_may_leaves_keys_behind() {
         known.user.own_keys = own_keys;
         enter(&self::key(), Some(&known), &here()).expect("in")
     };
-    let limited =
-        |expires, from: &str| KeyFacts { terms: Terms { expires, from: from.parse().expect("a list") }, ..key_facts() };
+    let limited = |expires, from: &str| KeyFacts {
+        terms: Terms { expires, from: from.parse().expect("a list"), ..Terms::default() },
+        ..key_facts()
+    };
     assert!(of(key_facts(), OwnKeys::Taken).takes_own_keys() && !of(key_facts(), OwnKeys::Refused).takes_own_keys());
     for narrow in [
         limited(Some(Timestamp(9_000)), ""),
@@ -519,7 +521,7 @@ proptest! {
         shows in proptest::collection::vec((0_usize..3, any::<bool>()), 1..4),
     ) {
         let from = |n: usize| ["", "192.0.2.0/24", "198.51.100.1", "192.0.2.*,!192.0.2.7"][n].parse().expect("a list");
-        let terms = |n: usize| Terms { expires: ends[n].map(Timestamp), from: from(sources[n]) };
+        let terms = |n: usize| Terms { expires: ends[n].map(Timestamp), from: from(sources[n]), ..Terms::default() };
         let ways = ["", "publickey", "password", "publickey+password", "publickey+totp,password", "password+totp"][ways];
         let status = |active| if active { Status::Active } else { Status::Disabled };
         let step = |(which, is_right): &(usize, bool)| {
@@ -551,4 +553,20 @@ proptest! {
         prop_assert_eq!(explained.until, entered.and_then(|principal| principal.until()));
         prop_assert_eq!(explained.answers[0].verdict.allowed, explained.login.allowed);
     }
+}
+
+#[test]
+fn limits_of_sessions_bind_all_at_once() {
+    let limits = |at_once, lasting| Terms { sessions: SessionLimits { at_once, lasting }, ..Terms::default() };
+    let mut facts = facts(Shown::RightPassword);
+    facts.account.terms = limits(Some(5), None);
+    facts.user.terms = limits(Some(2), Some(60));
+    let Ok(Decision::In(principal)) = decide(&password(), Some(&facts), &here(), None) else { panic!("not let in") };
+    assert_eq!(principal.limit_reached(|_| 1), None);
+    assert_eq!(principal.limit_reached(|_| 2), Some((Holder::User, 2)));
+    assert_eq!(
+        principal.limit_reached(|holder| if holder == Holder::Account { 5 } else { 0 }),
+        Some((Holder::Account, 5))
+    );
+    assert_eq!(principal.until_if_begun(Timestamp(1_000)), Some(Timestamp(1_060)));
 }

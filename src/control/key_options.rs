@@ -143,7 +143,7 @@ impl Said {
         };
         Ok(Honoured {
             scope: scope.and(self.command.unwrap_or_default())?,
-            terms: Terms { expires: self.expires, from: self.from.unwrap_or_default() },
+            terms: Terms { expires: self.expires, from: self.from.unwrap_or_default(), ..Terms::default() },
             authority: self.is_authority.then(|| self.principals.unwrap_or_default()),
         })
     }

@@ -5,7 +5,7 @@ use super::serve::{Control, facts};
 use super::store::Presented;
 use crate::domain::{AsOf, ClaimedName, ConnId, Facts, InviteCode, KeyBlob, KeyFile, Shown, UserName};
 use crate::telemetry::Causes;
-use crate::wire::{FromControl, LinkError};
+use crate::wire::{EndReason, FromControl, LinkError};
 
 impl Control {
     /// Takes over what stands in the own file of a session's user.
@@ -22,7 +22,7 @@ impl Control {
                     let affected = Affected::UserAgain(user);
                     let in_question = self.sessions().to_decide_again(&affected);
                     self.sessions().withdraw(affected);
-                    self.decide_again(in_question).await?;
+                    self.decide_again(in_question, EndReason::Revoked).await?;
                 }
                 Err(error) => tracing::error!(error = %Causes(&error), %user, "a user's own keys cannot be taken over"),
             }

@@ -389,7 +389,7 @@ impl Control {
             Some(true) => return self.end(vec![conn], EndReason::Revoked).await,
             None => {}
         }
-        self.decide_again(vec![record]).await
+        self.decide_again(vec![record], EndReason::Revoked).await
     }
 
     /// Whether a session would be let in as it is, and until when; `None` when not.
@@ -421,11 +421,13 @@ impl Control {
         let facts = facts(known, shown, self.as_of());
         let shown = record.shown.without(gone);
         let principal = authority::decide_again(Some(&facts), record.credential.as_ref(), shown, &at);
-        principal.ok().filter(|principal| covers(principal, record)).map(|principal| Until(principal.until()))
+        let principal = principal.ok().filter(|principal| covers(principal, record))?;
+        let until = principal.until_if_begun(record.since);
+        until.is_none_or(|end| end > at.now).then_some(Until(until))
     }
 
     /// Ends those of these sessions that would not be let in any more.
-    pub(super) async fn decide_again(&self, records: Vec<SessionRecord>) -> Result<(), LinkError> {
+    pub(super) async fn decide_again(&self, records: Vec<SessionRecord>, reason: EndReason) -> Result<(), LinkError> {
         let mut ended = Vec::new();
         for record in records {
             match self.still_holds(&record).await {
@@ -440,7 +442,7 @@ impl Control {
         if !ended.is_empty() {
             tracing::info!(sessions = ended.len(), "access withdrawn or expired");
         }
-        self.end(ended, EndReason::Revoked).await
+        self.end(ended, reason).await
     }
 
     /// Ends sessions when their time is over, for as long as control runs. The clock is looked at often enough that setting
@@ -449,7 +451,7 @@ impl Control {
         loop {
             let over = self.sessions().over(now());
             if !over.is_empty() {
-                if let Err(error) = self.decide_again(over).await {
+                if let Err(error) = self.decide_again(over, EndReason::Over).await {
                     tracing::error!(%error, "the monitor cannot be told");
                 }
                 // Whoever could not be looked at, or is being ended, is not asked about in a circle.
@@ -513,7 +515,7 @@ impl Control {
             tracing::info!(affected, sessions = conns.len(), "access withdrawn");
         }
         self.end(conns, EndReason::Revoked).await.map_err(|e| e.to_string())?;
-        self.decide_again(in_question).await.map_err(|e| e.to_string())?;
+        self.decide_again(in_question, EndReason::Revoked).await.map_err(|e| e.to_string())?;
         Ok(done.outcome)
     }
 

@@ -27,6 +27,7 @@ mod path;
 mod programs;
 mod scope;
 mod service;
+mod session_limits;
 mod sources;
 mod upload;
 mod variables;
@@ -64,6 +65,7 @@ pub use programs::{
 };
 pub use scope::{BadScope, Contradiction, KeyChange, Scope, ScopePaths, Terms, TermsChange};
 pub use service::{Service, Services, UnknownService};
+pub use session_limits::{BadSessionLimits, SessionLimits};
 pub use sources::{BadSource, Sources};
 pub use upload::{
     BadMode, DirectoryMode, FileMode, Setting, UNFINISHED, Umask, UnknownUploads, UploadChange, UploadPolicy, Uploads,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BadPermits, BadProgram, ForcedCommand, ForwardPolicy, Grant, Mode, Permits, ProgramPolicy, RelPath, Service,
-    Services, Setting, Sources, Terminals, Timestamp, deciding,
+    Services, SessionLimits, Setting, Sources, Terminals, Timestamp, deciding,
 };
 
 /// The narrowing that a credential carries. The default is all that the user may.
@@ -261,6 +261,9 @@ pub struct Terms {
     pub expires: Option<Timestamp>,
     /// From these addresses alone.
     pub from: Sources,
+    /// How many sessions there may be, and how long one may last.
+    #[serde(default)]
+    pub sessions: SessionLimits,
 }
 
 /// What becomes of [`Terms`].
@@ -270,6 +273,8 @@ pub struct Terms {
 pub struct TermsChange {
     pub expires: Setting<Timestamp>,
     pub from: Setting<Sources>,
+    pub sessions: Setting<u32>,
+    pub lasting: Setting<u32>,
 }
 
 impl TermsChange {
@@ -277,9 +282,12 @@ impl TermsChange {
     #[must_use]
     pub fn apply(self, mut terms: Terms) -> Terms {
         self.expires.apply(&mut terms.expires);
+        self.sessions.apply(&mut terms.sessions.at_once);
+        self.lasting.apply(&mut terms.sessions.lasting);
         let mut from = Some(terms.from);
         self.from.apply(&mut from);
-        Terms { expires: terms.expires, from: from.unwrap_or_default() }
+        terms.from = from.unwrap_or_default();
+        terms
     }
 }
 

@@ -11,9 +11,9 @@ use super::attaching::Helper;
 use super::cells::CellPlan;
 use super::node::Node;
 use super::poll::Token;
-use super::sessions::{Asked, Phase, Probed, Waits};
+use super::sessions::{Asked, Phase, Place, Probed, Waits};
 use super::system;
-use crate::authority::{self, Circumstances, Decision, Denial, Principal, Proven};
+use crate::authority::{self, Circumstances, Decision, Denial, Holder, Principal, Proven};
 use crate::cell::{Fault, Plan, Privilege};
 use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, KeyFile, ProgramPolicy, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
@@ -59,7 +59,10 @@ impl Node<'_> {
         let Some(at) = self.circumstances(slot) else { return Ok(()) };
         let earlier = self.sessions.get(slot).and_then(|s| s.proven.clone());
         match authority::decide(&claim.proof, facts, &at, earlier) {
-            Ok(Decision::In(principal)) => self.grant(slot, *principal),
+            Ok(Decision::In(principal)) => match self.take_place(slot, &principal) {
+                Ok(()) => self.grant(slot, *principal),
+                Err(sentence) => self.deny_in_words(slot, claim, sentence),
+            },
             Ok(Decision::Invited(welcome)) => {
                 if let Proof::Key(key) = &claim.proof {
                     self.ask(slot, Asked::Redeem(claim.user.clone(), key.clone(), welcome));
@@ -188,6 +191,20 @@ impl Node<'_> {
         Ok(())
     }
 
+    /// Somebody proven may not come in now, and is told why. The session goes on as one that is logging in, with nothing
+    /// attached, for as long as logging in may take: it has a sentence to show and no more.
+    fn deny_in_words(&mut self, slot: u32, claim: &Claim, sentence: String) -> Result<(), Error> {
+        if let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) {
+            tracing::info!(conn = %peer.conn, peer = %peer.address, user = %claim.user, sentence, "login refused");
+        }
+        self.note_denial(slot, claim, sentence.clone());
+        if let Some(session) = self.sessions.get(slot) {
+            // That it does not get any further is not its client's fault.
+            session.is_counted = true;
+        }
+        self.tell_session(slot, &ToSession::Unavailable { sentence })
+    }
+
     /// Believed: from here the session waits for its grants.
     fn grant(&mut self, slot: u32, principal: Principal) -> Result<(), Error> {
         let Some(uid) = self.sessions.get(slot).map(|s| s.uid) else { return Ok(()) };
@@ -209,6 +226,30 @@ impl Node<'_> {
                 self.serve_nothing(slot, &principal, sentence, None)
             }
         }
+    }
+
+    /// Takes a place among the sessions that there may be. Nothing else happens between the count and the taking: this
+    /// process has one thread, and what it has begun counts from here on, whether its grants are there yet or not.
+    fn take_place(&mut self, slot: u32, principal: &Principal) -> Result<(), String> {
+        let place = Place::of(principal);
+        let begun = |holder| {
+            let places = self.sessions.iter().filter_map(|(_, session)| session.place.as_deref());
+            places.filter(|other| place.shares(other, holder)).count()
+        };
+        if let Some((holder, most)) = principal.limit_reached(begun) {
+            let whose = match holder {
+                Holder::Account => format!("account {}", place.account),
+                Holder::User => place.user.to_string(),
+                Holder::Key => "this key".to_owned(),
+                Holder::Certificate | Holder::Invitation => "this certificate".to_owned(),
+            };
+            let sessions = if most == 1 { "session" } else { "sessions" };
+            return Err(format!("{whose} may have {most} {sessions} at the same time, and has; end one and try again"));
+        }
+        if let Some(session) = self.sessions.get(slot) {
+            session.place = Some(Box::new(place));
+        }
+        Ok(())
     }
 
     fn await_helper(&mut self, slot: u32, principal: Principal, plan: Plan, helper: Helper) -> Result<(), Error> {
@@ -322,7 +363,7 @@ impl Node<'_> {
                 Privilege::Rootless { uid, .. } => uid,
             },
             since: now(),
-            until: principal.until(),
+            until: principal.until_if_begun(now()),
             as_of: principal.as_of(),
         });
         tracing::info!(

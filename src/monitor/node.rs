@@ -521,8 +521,12 @@ impl<'a> Node<'a> {
     }
 
     fn end_late_login(&mut self, slot: u32) {
-        let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) else { return };
+        let Some(session) = self.sessions.get(slot) else { return };
+        let Phase::Login { peer, .. } = &session.phase else { return };
         let from = peer.address.ip();
+        if session.is_counted {
+            return self.end(slot, EndReason::Over);
+        }
         tracing::info!(conn = %peer.conn, peer = %peer.address, "login took too long");
         self.end(slot, EndReason::TooSlow);
         self.charge(Offence::Grace, from, None);

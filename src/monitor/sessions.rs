@@ -14,9 +14,9 @@ use super::admission::Peer;
 use super::attaching::Helper;
 use super::cells::CellPlan;
 use super::ids::IdPool;
-use crate::authority::{Principal, Proven};
+use crate::authority::{Holder, Principal, Proven};
 use crate::cell::Plan;
-use crate::domain::{Claim, ClaimedName, Facts, KeyBlob, Proof, Welcome};
+use crate::domain::{AccountName, Claim, ClaimedName, Facts, KeyBlob, Proof, UserName, Welcome};
 use crate::wire::{FromSession, Link, Question, SessionRecord, Stamp, Why};
 
 /// Probes one connection may make: agents with many keys are common, 64 of them are not.
@@ -57,6 +57,8 @@ pub(super) struct Session {
     pub(super) proven: Option<Proven>,
     /// Whether it waits for control to look at its user's own keys.
     pub(super) awaits_own_keys: bool,
+    /// Whose place among the sessions that there may be it takes, from the moment that it is believed.
+    pub(super) place: Option<Box<Place>>,
     /// For the audit trail, from the moment somebody is in until the process has ended.
     pub(super) trail: Option<Box<Trail>>,
     /// How often its client was denied.
@@ -66,6 +68,37 @@ pub(super) struct Session {
     /// Whether its end was counted against its client already.
     pub(super) is_counted: bool,
     spent: Spent,
+}
+
+/// Whose a session is, for the limits of how many there may be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) account: AccountName,
+    pub(super) user: UserName,
+    /// The key, if it is one.
+    pub(super) key: Option<String>,
+}
+
+impl Place {
+    /// That of a principal.
+    pub(super) fn of(principal: &Principal) -> Place {
+        Place {
+            account: principal.account().clone(),
+            user: principal.user().clone(),
+            key: principal.key().map(|key| key.fingerprint.clone()),
+        }
+    }
+
+    /// Whether another counts against the same limit.
+    pub(super) fn shares(&self, other: &Place, holder: Holder) -> bool {
+        match holder {
+            Holder::Account => self.account == other.account,
+            Holder::User => self.user == other.user,
+            Holder::Key | Holder::Certificate | Holder::Invitation => {
+                self.user == other.user && self.key.is_some() && self.key == other.key
+            }
+        }
+    }
 }
 
 /// Whose a session's deeds are, and what became of it.
@@ -239,6 +272,7 @@ impl Session {
             probed: None,
             proven: None,
             awaits_own_keys: false,
+            place: None,
             trail: None,
             failures: 0,
             has_left: false,

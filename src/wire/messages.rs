@@ -240,6 +240,8 @@ pub enum EndReason {
     TooSlow,
     /// An operator banned the address or the name.
     Banned,
+    /// Its time is over.
+    Over,
 }
 
 impl EndReason {
@@ -248,6 +250,7 @@ impl EndReason {
         match self {
             EndReason::Revoked => "your access was withdrawn; ask the account's owner",
             EndReason::Shutdown => "the server is shutting down; try again later",
+            EndReason::Over => "the time of this session is over; log in again if your time is not",
             EndReason::Killed => "this session was ended by an operator",
             EndReason::HeldBack => {
                 "too many failed logins from your address or for this name; wait some minutes, or use a key"

@@ -19,6 +19,7 @@ mod faults;
 mod first_run;
 mod forwards;
 mod hygiene;
+mod limits;
 mod login;
 mod moving;
 mod nodes;

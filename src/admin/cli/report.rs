@@ -350,6 +350,8 @@ fn scope(scope: &Scope) -> String {
 fn terms(terms: &Terms) -> String {
     let mut said = Vec::new();
     said.extend(terms.expires.map(|end| format!("until {}", times::shown(end))));
+    said.extend(terms.sessions.at_once.map(|most| format!("at most {most} sessions")));
+    said.extend(terms.sessions.lasting.map(|seconds| format!("sessions of at most {seconds} s")));
     said.extend((!terms.from.is_everywhere()).then(|| format!("from {}", terms.from)));
     said.join("; ")
 }

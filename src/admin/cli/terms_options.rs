@@ -21,12 +21,23 @@ pub(super) struct TermsOptions {
     /// Addresses to come from: 192.0.2.7, 192.0.2.0/24, 192.0.2.* or !192.0.2.9, with commas between; none for everywhere
     #[arg(long, value_name = "ADDRESSES", value_parser = or_none(sources))]
     from: Option<Setting<Sources>>,
+    /// Most sessions at the same time, on each node; none for any number
+    #[arg(long, value_name = "NUMBER", value_parser = or_none(sessions))]
+    max_sessions: Option<Setting<u32>>,
+    /// How long a session may last, for example 45m, 8h or 7d; none for ever
+    #[arg(long, value_name = "DURATION", value_parser = or_none(lasting))]
+    session_limit: Option<Setting<u32>>,
 }
 
 impl TermsOptions {
     /// What they change; `None` when nothing was said.
     pub(super) fn change(self) -> Option<TermsChange> {
-        let change = TermsChange { expires: self.expires.unwrap_or_default(), from: self.from.unwrap_or_default() };
+        let change = TermsChange {
+            expires: self.expires.unwrap_or_default(),
+            from: self.from.unwrap_or_default(),
+            sessions: self.max_sessions.unwrap_or_default(),
+            lasting: self.session_limit.unwrap_or_default(),
+        };
         (change != TermsChange::default()).then_some(change)
     }
 }
@@ -133,6 +144,25 @@ fn sources(text: &str) -> std::result::Result<Sources, String> {
         Ok(listed) => Ok(listed),
         Err(bad) => Err(bad.to_string()),
     }
+}
+
+fn sessions(text: &str) -> std::result::Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "not a number above 0; to let nobody in: disable".to_owned())
+}
+
+fn lasting(text: &str) -> std::result::Result<u32, String> {
+    let seconds = text.char_indices().last().and_then(|(end, unit)| {
+        let unit = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        text.get(..end)?.parse::<u32>().ok()?.checked_mul(unit).filter(|seconds| *seconds > 0)
+    });
+    seconds.ok_or_else(|| "not a duration; write 90s, 45m, 8h or 7d".to_owned())
 }
 
 fn mode(text: &str) -> std::result::Result<Mode, String> {

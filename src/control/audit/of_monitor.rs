@@ -76,6 +76,7 @@ fn word(why: Why) -> &'static str {
         Why::Told(EndReason::Banned) => "banned",
         // Those are not in yet, and no session of theirs is on record.
         Why::Told(EndReason::HeldBack | EndReason::TooSlow) => "client",
+        Why::Told(EndReason::Over) => "over",
         Why::Broken => "broken",
     }
 }

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::limits::{LIMITS, limits_of};
-use super::terms::terms_of;
+use super::terms::{TERMS, terms_of};
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::AccountView;
 use crate::domain::{AccountFacts, AccountId, AccountName, Status};
@@ -27,7 +27,7 @@ impl Store {
     /// All accounts, by name.
     pub(crate) async fn accounts(&self) -> Result<Vec<AccountView>, StoreError> {
         let rows = sqlx::query(
-            "SELECT a.name, a.uid, a.gid, a.home, a.status, a.expires, a.sources, a.max_memory, a.max_processes, a.max_cpu, \
+            "SELECT a.name, a.uid, a.gid, a.home, a.status, a.expires, a.sources, a.session_limits, a.max_memory, a.max_processes, a.max_cpu, \
              (SELECT COUNT(*) FROM users u WHERE u.account = a.id) AS users FROM accounts a ORDER BY a.name",
         )
         .fetch_all(&self.pool)
@@ -37,11 +37,13 @@ impl Store {
 
     /// One account.
     pub(crate) async fn account(&self, name: &AccountName) -> Result<Option<AccountFacts>, StoreError> {
-        let row =
-            sqlx::query("SELECT id, name, uid, gid, home, status, expires, sources, max_memory, max_processes, max_cpu FROM accounts WHERE name = $1")
-                .bind(name.as_str())
-                .fetch_optional(&self.pool)
-                .await?;
+        let row = sqlx::query(
+            "SELECT id, name, uid, gid, home, status, expires, sources, session_limits, max_memory, max_processes, max_cpu \
+             FROM accounts WHERE name = $1",
+        )
+        .bind(name.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
         row.map(|row| facts(&row)).transpose()
     }
 
@@ -74,7 +76,7 @@ fn view(row: AnyRow) -> Result<AccountView, StoreError> {
         gid: id_number(row.try_get("gid")?)?,
         home: parse("home", row.try_get("home")?)?,
         status: status(row.try_get("status")?)?,
-        terms: terms_of(&row, "expires", "sources")?,
+        terms: terms_of(&row, TERMS)?,
         limits: limits_of(&row, LIMITS)?,
         users: id_number(row.try_get("users")?)?,
     })
@@ -88,7 +90,7 @@ fn facts(row: &AnyRow) -> Result<AccountFacts, StoreError> {
         gid: id_number(row.try_get("gid")?)?,
         home: parse("home", row.try_get("home")?)?,
         status: status(row.try_get("status")?)?,
-        terms: terms_of(row, "expires", "sources")?,
+        terms: terms_of(row, TERMS)?,
         limits: limits_of(row, LIMITS)?,
     })
 }

@@ -3,12 +3,12 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::terms::{scope_of, terms_of};
+use super::terms::{Credentials, TERMS, narrow, narrowing, scope_of, terms_of};
 use super::users::maybe;
 use super::{Change, Store, StoreError, now, parse};
 use crate::control::keys::ParsedKey;
 use crate::control::outcome::AuthorityView;
-use crate::domain::{AccountId, AuthorityFacts, AuthorityId, Mode, Principals, UserId};
+use crate::domain::{AccountId, AuthorityFacts, AuthorityId, Principals, UserId};
 
 /// For whom an authority speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +35,9 @@ impl Store {
             Domain::Account(id) => (Some(id.0), None),
             Domain::User(id) => (None, Some(id.0)),
         };
-        let scope = &key.scope;
         let id = sqlx::query_scalar(
-            "INSERT INTO authorities (account, login, fingerprint, algorithm, label, principals, expires, sources, \
-             scope_paths, scope_mode, scope_services, no_terminal, scope_command, scope_open, scope_listen, created) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) RETURNING id",
+            "INSERT INTO authorities (account, login, fingerprint, algorithm, label, principals, created) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
         )
         .bind(account)
         .bind(login)
@@ -47,18 +45,10 @@ impl Store {
         .bind(&key.algorithm)
         .bind(&key.label)
         .bind(principals.to_string())
-        .bind(key.terms.expires.map(|end| end.0))
-        .bind(key.terms.from.to_string())
-        .bind(scope.paths.as_ref().map(ToString::to_string))
-        .bind(scope.mode.map(Mode::as_str))
-        .bind(scope.services.map(|services| services.to_string()))
-        .bind(i64::from(scope.no_terminal))
-        .bind(scope.forced_command.as_ref().map(ToString::to_string))
-        .bind(scope.permit_open.as_ref().map(ToString::to_string))
-        .bind(scope.permit_listen.as_ref().map(ToString::to_string))
         .bind(now())
         .fetch_one(&mut **change)
         .await?;
+        narrow(change, Credentials::Authorities, id, &key.scope, &key.terms).await?;
         Ok(AuthorityId(id))
     }
 
@@ -70,12 +60,13 @@ impl Store {
         account: AccountId,
         fingerprint: &str,
     ) -> Result<Option<AuthorityFacts>, StoreError> {
-        let row = sqlx::query(
-            "SELECT fingerprint, principals, expires, sources, scope_paths, scope_mode, scope_services, no_terminal, \
-             scope_command, scope_open, scope_listen FROM authorities WHERE fingerprint = $1 AND (login = $2 \
-             OR (login IS NULL AND account = $3) OR (login IS NULL AND account IS NULL)) \
-             ORDER BY CASE WHEN login IS NOT NULL THEN 0 WHEN account IS NOT NULL THEN 1 ELSE 2 END LIMIT 1",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            narrowing!("c"),
+            "c.fingerprint, c.principals FROM authorities c WHERE c.fingerprint = $1 AND (c.login = $2 \
+             OR (c.login IS NULL AND c.account = $3) OR (c.login IS NULL AND c.account IS NULL)) \
+             ORDER BY CASE WHEN c.login IS NOT NULL THEN 0 WHEN c.account IS NOT NULL THEN 1 ELSE 2 END LIMIT 1",
+        ))
         .bind(fingerprint)
         .bind(user.0)
         .bind(account.0)
@@ -86,12 +77,12 @@ impl Store {
 
     /// All authorities, oldest first.
     pub(crate) async fn authorities(&self) -> Result<Vec<AuthorityView>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT c.id, c.fingerprint, c.algorithm, c.label, c.principals, c.expires, c.sources, c.scope_paths, \
-             c.scope_mode, c.scope_services, c.no_terminal, c.scope_command, c.scope_open, c.scope_listen, \
-             a.name AS account_name, u.name AS user_name FROM authorities c LEFT JOIN accounts a ON a.id = c.account \
-             LEFT JOIN users u ON u.id = c.login ORDER BY c.id",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            narrowing!("c"),
+            "c.id, c.fingerprint, c.algorithm, c.label, c.principals, a.name AS account_name, u.name AS user_name \
+             FROM authorities c LEFT JOIN accounts a ON a.id = c.account LEFT JOIN users u ON u.id = c.login ORDER BY c.id",
+        ))
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(view).collect()
@@ -131,7 +122,7 @@ fn facts(row: &AnyRow) -> Result<AuthorityFacts, StoreError> {
         fingerprint: row.try_get("fingerprint")?,
         principals: parse("list of principals", row.try_get("principals")?)?,
         scope: scope_of(row)?,
-        terms: terms_of(row, "expires", "sources")?,
+        terms: terms_of(row, TERMS)?,
     })
 }
 

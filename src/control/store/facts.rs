@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::terms::{scope_of, terms_of};
+use super::terms::{KEY_TERMS, scope_of, terms_of};
 use super::users::{account_of, user_of};
 use super::{Store, StoreError, parse};
 use crate::control::certificates::{Digests, Parsed};
@@ -44,15 +44,15 @@ pub(crate) struct Known {
 }
 
 /// One row for each grant, and one row for a user without any.
-const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, u.own_keys, \
+const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.logins, u.principals, u.own_keys, \
     (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
     u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
     u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
     a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
-    a.expires AS account_expires, a.sources AS account_sources, \
+    a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, \
     a.max_memory AS account_memory, a.max_processes AS account_processes, a.max_cpu AS account_cpu, \
     g.id AS grant_id, g.path, g.mode, g.no_exec, k.fingerprint, k.label, \
-    k.expires AS key_expires, k.sources AS key_sources, k.scope_paths, k.scope_mode, k.scope_services, \
+    k.expires AS key_expires, k.sources AS key_sources, k.session_limits AS key_session_limits, k.scope_paths, k.scope_mode, k.scope_services, \
     k.no_terminal, k.scope_command, k.scope_open, k.scope_listen, p.hash, \
     (SELECT COUNT(*) FROM revocations r WHERE (r.kind = 'sha1' AND r.value = $3) \
     OR (r.kind = 'key' AND r.value = $4)) AS revocations, \
@@ -154,6 +154,6 @@ fn key_of(row: &AnyRow) -> Result<Option<KeyFacts>, StoreError> {
         certified: None,
         label: row.try_get("label")?,
         scope: scope_of(row)?,
-        terms: terms_of(row, "key_expires", "key_sources")?,
+        terms: terms_of(row, KEY_TERMS)?,
     }))
 }

@@ -224,6 +224,7 @@ impl Foreign {
             terms: Terms {
                 expires: said.number("users", "expires")?.map(Timestamp),
                 from: said.read("users", "sources")?.unwrap_or_default(),
+                sessions: said.read("users", "session_limits")?.unwrap_or_default(),
             },
             services: said.read::<Services>("users", "services")?.unwrap_or(self.from.services),
             view: said.read("users", "view")?,

@@ -3,11 +3,11 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::terms::{scope_of, terms_of};
+use super::terms::{Credentials, TERMS, narrow, narrowing, scope_of, terms_of};
 use super::{Change, Store, StoreError, now, parse};
 use crate::control::keys::ParsedKey;
 use crate::control::outcome::InvitationView;
-use crate::domain::{InvitationFacts, InvitationId, KeyBlob, Mode, Scope, Terms, Timestamp, UserId, UserName};
+use crate::domain::{InvitationFacts, InvitationId, KeyBlob, Scope, Terms, Timestamp, UserId, UserName};
 
 /// For how long one is kept that is over, so that the list says what became of it.
 const KEPT: i64 = 30 * 86_400;
@@ -47,38 +47,27 @@ impl Store {
         new: &NewInvitation<'_>,
     ) -> Result<InvitationId, StoreError> {
         sqlx::query("DELETE FROM invitations WHERE expires < $1").bind(now() - KEPT).execute(&mut **change).await?;
-        let scope = new.scope;
         let id = sqlx::query_scalar(
-            "INSERT INTO invitations (login, hash, label, ends, expires, sources, scope_paths, scope_mode, \
-             scope_services, no_terminal, scope_command, scope_open, scope_listen, created) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id",
+            "INSERT INTO invitations (login, hash, label, ends, created) VALUES ($1, $2, $3, $4, $5) RETURNING id",
         )
         .bind(user.0)
         .bind(new.hash)
         .bind(new.label)
         .bind(new.expires.0)
-        .bind(new.terms.expires.map(|end| end.0))
-        .bind(new.terms.from.to_string())
-        .bind(scope.paths.as_ref().map(ToString::to_string))
-        .bind(scope.mode.map(Mode::as_str))
-        .bind(scope.services.map(|services| services.to_string()))
-        .bind(i64::from(scope.no_terminal))
-        .bind(scope.forced_command.as_ref().map(ToString::to_string))
-        .bind(scope.permit_open.as_ref().map(ToString::to_string))
-        .bind(scope.permit_listen.as_ref().map(ToString::to_string))
         .bind(now())
         .fetch_one(&mut **change)
         .await?;
+        narrow(change, Credentials::Invitations, id, new.scope, new.terms).await?;
         Ok(InvitationId(id))
     }
 
     /// The one with this secret.
     pub(crate) async fn invitation(&self, hash: &str) -> Result<Option<Invited>, StoreError> {
-        let row = sqlx::query(
-            "SELECT i.id, u.name, i.label, i.ends, i.redeemed, i.expires, i.sources, i.scope_paths, i.scope_mode, \
-             i.scope_services, i.no_terminal, i.scope_command, i.scope_open, i.scope_listen \
-             FROM invitations i JOIN users u ON u.id = i.login WHERE i.hash = $1",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            narrowing!("i"),
+            "i.id, u.name, i.label, i.ends, i.redeemed FROM invitations i JOIN users u ON u.id = i.login WHERE i.hash = $1",
+        ))
         .bind(hash)
         .fetch_optional(&self.pool)
         .await?;
@@ -117,11 +106,11 @@ impl Store {
 
     /// All of them, oldest first, or those of one user.
     pub(crate) async fn invitations(&self, user: Option<UserId>) -> Result<Vec<InvitationView>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT i.id, u.name, i.label, i.ends, i.redeemed, i.fingerprint, i.expires, i.sources, i.scope_paths, \
-             i.scope_mode, i.scope_services, i.no_terminal, i.scope_command, i.scope_open, i.scope_listen \
-             FROM invitations i JOIN users u ON u.id = i.login WHERE ($1 = 0 OR i.login = $1) ORDER BY i.id",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            narrowing!("i"),
+            "i.id, u.name, i.label, i.ends, i.redeemed, i.fingerprint FROM invitations i JOIN users u ON u.id = i.login WHERE ($1 = 0 OR i.login = $1) ORDER BY i.id",
+        ))
         .bind(user.map_or(0, |id| id.0))
         .fetch_all(&self.pool)
         .await?;
@@ -159,7 +148,7 @@ fn invited(row: &AnyRow) -> Result<Invited, StoreError> {
             expires: Timestamp(row.try_get("ends")?),
             is_redeemed: row.try_get::<Option<i64>, _>("redeemed")?.is_some(),
             scope: scope_of(row)?,
-            terms: terms_of(row, "expires", "sources")?,
+            terms: terms_of(row, TERMS)?,
         },
         label: row.try_get("label")?,
     })

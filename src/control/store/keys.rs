@@ -3,11 +3,11 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::terms::{scope_of, terms_of};
+use super::terms::{Credentials, TERMS, narrow, narrowing, scope_of, terms_of};
 use super::{Change, Store, StoreError, now, parse};
 use crate::control::keys::ParsedKey;
 use crate::control::outcome::KeyOrigin;
-use crate::domain::{KeyId, Mode, Scope, Terms, UserId};
+use crate::domain::{KeyId, Scope, Terms, UserId};
 
 /// A stored key, as it is listed.
 #[derive(Debug, Clone)]
@@ -62,31 +62,16 @@ impl Store {
         scope: &Scope,
         terms: &Terms,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE public_keys SET expires = $1, sources = $2, scope_paths = $3, scope_mode = $4, scope_services = $5, \
-             no_terminal = $6, scope_command = $7, scope_open = $8, scope_listen = $9 WHERE id = $10",
-        )
-        .bind(terms.expires.map(|end| end.0))
-        .bind(terms.from.to_string())
-        .bind(scope.paths.as_ref().map(ToString::to_string))
-        .bind(scope.mode.map(Mode::as_str))
-        .bind(scope.services.map(|services| services.to_string()))
-        .bind(i64::from(scope.no_terminal))
-        .bind(scope.forced_command.as_ref().map(ToString::to_string))
-        .bind(scope.permit_open.as_ref().map(ToString::to_string))
-        .bind(scope.permit_listen.as_ref().map(ToString::to_string))
-        .bind(id.0)
-        .execute(&mut **change)
-        .await?;
-        Ok(())
+        narrow(change, Credentials::Keys, id.0, scope, terms).await
     }
 
     /// Keys of a user, oldest first.
     pub(crate) async fn keys(&self, user: UserId) -> Result<Vec<StoredKey>, StoreError> {
-        let rows = sqlx::query(
-            "SELECT id, fingerprint, algorithm, label, origin, expires, sources, scope_paths, scope_mode, scope_services, \
-             no_terminal, scope_command, scope_open, scope_listen FROM public_keys WHERE login = $1 ORDER BY id",
-        )
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            narrowing!("k"),
+            "k.id, k.fingerprint, k.algorithm, k.label, k.origin FROM public_keys k WHERE k.login = $1 ORDER BY k.id",
+        ))
         .bind(user.0)
         .fetch_all(&self.pool)
         .await?;
@@ -114,6 +99,6 @@ fn stored(row: &AnyRow) -> Result<StoredKey, StoreError> {
         label: row.try_get("label")?,
         origin: parse("origin of a key", row.try_get("origin")?)?,
         scope: scope_of(row)?,
-        terms: terms_of(row, "expires", "sources")?,
+        terms: terms_of(row, TERMS)?,
     })
 }

@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::limits::{ACCOUNT_LIMITS, LIMITS, limits_of};
 use super::programs::{last_login_of, programs_of};
-use super::terms::terms_of;
+use super::terms::{ACCOUNT_TERMS, TERMS, terms_of};
 use super::{Change, Store, StoreError, id_number, now, parse, status};
 use crate::control::outcome::UserView;
 use crate::domain::{
@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// What is listed of users, with what is asked of them still to come.
-const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, u.own_keys, \
+const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.logins, u.principals, u.own_keys, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
@@ -49,11 +49,11 @@ impl Store {
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.logins, u.principals, u.own_keys, \
+            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.logins, u.principals, u.own_keys, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
-             a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources, \
+             a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, \
              a.max_memory AS account_memory, a.max_processes AS account_processes, a.max_cpu AS account_cpu FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)
@@ -213,7 +213,7 @@ pub(super) fn user_of(row: &AnyRow) -> Result<UserFacts, StoreError> {
         id: UserId(row.try_get("id")?),
         name: parse("user name", row.try_get("name")?)?,
         status: status(row.try_get("status")?)?,
-        terms: terms_of(row, "expires", "sources")?,
+        terms: terms_of(row, TERMS)?,
         services: parse("list of services", row.try_get("services")?)?,
         view: maybe(row, "view")?,
         uploads: UploadPolicy {
@@ -257,7 +257,7 @@ pub(super) fn account_of(row: &AnyRow) -> Result<AccountFacts, StoreError> {
         gid: id_number(row.try_get("gid")?)?,
         home: parse("home", row.try_get("home")?)?,
         status: status(row.try_get("account_status")?)?,
-        terms: terms_of(row, "account_expires", "account_sources")?,
+        terms: terms_of(row, ACCOUNT_TERMS)?,
         limits: limits_of(row, ACCOUNT_LIMITS)?,
     })
 }

@@ -18,6 +18,7 @@ fn sample(table: &str, column: &str) -> &'static [&'static str] {
         (_, "max_memory") => &["512M", "25%"],
         (_, "max_processes") => &["200"],
         (_, "max_cpu") => &["150%"],
+        (_, "session_limits") => &["", "sessions=3", "sessions=1 lasting=3600"],
         (_, "sources") => &["", "192.0.2.0/24", "10.0.0.0/8,!10.0.0.1"],
         ("users", "services") => &["sftp", "sftp,shell", "rsync", "sftp,exec,forward-local"],
         ("users", "view") => &["host", "rooted"],

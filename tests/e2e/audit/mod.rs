@@ -21,6 +21,7 @@ as_root_and_rootless!(
     what_was_changed_while_the_server_was_down_is_on_record,
     the_last_lines_are_written_when_the_server_stops,
     a_session_that_is_killed_says_who_told_it,
+    an_import_is_on_record,
     operators_find_what_they_look_for,
     what_happens_is_followed,
 );
@@ -33,7 +34,7 @@ pub(super) fn events(node: &Node) -> Vec<Value> {
 }
 
 /// Waits for an event of a kind for which something holds.
-pub(super) fn await_event(node: &Node, kind: &str, holds: impl Fn(&Value) -> bool) -> Value {
+pub(crate) fn await_event(node: &Node, kind: &str, holds: impl Fn(&Value) -> bool) -> Value {
     let mut found = None;
     let waited = wait_until(WRITTEN, || {
         found = events(node).into_iter().find(|event| event["kind"] == kind && holds(event));
@@ -136,6 +137,17 @@ fn a_session_that_is_killed_says_who_told_it(identity: Identity) {
     let _raw = Raw::connect(&bob);
     node.admin(&["user", "disable", "bob"]);
     assert_eq!(await_event(&node, "session-ended", of_bob)["why"], "revoked");
+}
+
+fn an_import_is_on_record(identity: Identity) {
+    let (node, _) = Node::with_bob(identity);
+    let export = node.admin(&["export", "-"]);
+    node.admin_with(&["import", "--dry-run", "-"], &export);
+    node.admin_with(&["import", "-"], &export);
+    let imports = await_searched(&node, &["--kind", "policy-changed"], |found| !found.is_empty());
+    let imports: Vec<_> = imports.iter().filter(|event| event["operation"] == "import").collect();
+    assert_eq!(imports.len(), 1, "{imports:#?}");
+    assert_eq!((&imports[0]["operator"], &imports[0]["detail"]["users"]), (&identity.operator().into(), &1.into()));
 }
 
 /// What `enclos audit --json` with these arguments tells.

@@ -15,8 +15,8 @@ use std::str::FromStr;
 use crate::control::hashes;
 use crate::domain::{
     AccountName, Cpu, DirectoryMode, FileMode, ForcedCommand, HomePath, Logins, Memory, Mode, NamePatterns, Network,
-    Permits, Principals, Processes, RelPath, ScopePaths, Services, Shell, Sources, Terminals, Umask, Uploads, UserName,
-    View,
+    Permits, Principals, Processes, RelPath, ScopePaths, Services, SessionLimits, Shell, Sources, Terminals, Umask,
+    Uploads, UserName, View,
 };
 
 pub(in crate::control) use merge::{Conflict, Merge, Merged};
@@ -234,6 +234,7 @@ const FLAG: Kind = Kind::Number(0, 1);
 const CREATED: Column = history("created", TIME, Unsaid::Now);
 const EXPIRES: Column = column("expires", TIME, Unsaid::Null);
 const SOURCES: Column = column("sources", Kind::Text(reads::<Sources>), Unsaid::Text(""));
+const SESSION_LIMITS: Column = column("session_limits", Kind::Text(reads::<SessionLimits>), Unsaid::Text(""));
 const STATUS: Column = column("status", Kind::Text(status), Unsaid::Text("active"));
 const MEMORY: Column = column("max_memory", Kind::Text(reads::<Memory>), Unsaid::Null);
 const PROCESSES: Column = column("max_processes", Kind::Text(reads::<Processes>), Unsaid::Null);
@@ -252,6 +253,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             STATUS,
             EXPIRES,
             SOURCES,
+            SESSION_LIMITS,
             MEMORY,
             PROCESSES,
             CPU,
@@ -282,6 +284,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             column("terminals", Kind::Text(terminals), Unsaid::Text("allowed")),
             EXPIRES,
             SOURCES,
+            SESSION_LIMITS,
             column("logins", Kind::Text(reads::<Logins>), Unsaid::Text("")),
             column("principals", Kind::Text(reads::<Principals>), Unsaid::Text("")),
             column("own_keys", Kind::Text(own_keys), Unsaid::Text("refused")),
@@ -319,6 +322,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             column("origin", Kind::Text(origin), Unsaid::Text("operator")),
             EXPIRES,
             SOURCES,
+            SESSION_LIMITS,
             column("scope_paths", Kind::Text(reads::<ScopePaths>), Unsaid::Null),
             column("scope_mode", Kind::Text(reads::<Mode>), Unsaid::Null),
             column("scope_services", Kind::Text(reads::<Services>), Unsaid::Null),
