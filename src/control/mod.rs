@@ -27,6 +27,7 @@ mod state;
 mod store;
 pub mod times;
 pub mod transfer;
+mod turns;
 
 pub use crate::authority::{Answer, Verdict};
 pub use operation::{Asked, CaHolder, Operation, OperationError, WhatToRevoke};

@@ -1,19 +1,19 @@
 //! Verdicts on passwords, on few threads, alike for everybody; new hashes are argon2id (RFC 9106).
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::hashes::Stored;
+use super::turns::{TooMany, Turns};
+use crate::domain::{Block, Secret};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
-use tokio::sync::Semaphore;
 
-use super::hashes::Stored;
-use crate::domain::Secret;
-
-/// Most claims that wait for a thread; more are told to come again.
-const MOST_WAITING: usize = 64;
+/// Bits of an address that make a source: all of IPv4, and of IPv6 those of a network such as one customer has.
+const SOURCE: u8 = 64;
 /// Longest that wrong passwords are held back for others that take long, in microseconds: a machine that is busy makes all of
 /// them slow, and should not make them slower.
 const MOST_PATIENCE: u64 = 1_000_000;
@@ -24,6 +24,9 @@ pub enum PasswordError {
     /// Too many at once.
     #[error("too many passwords are waiting to be judged")]
     Busy,
+    /// The thread that judged it failed.
+    #[error("judge a password: it could not be finished")]
+    Unfinished,
     /// The hash could not be made.
     #[error("hash a password")]
     Hash(#[source] argon2::password_hash::Error),
@@ -57,11 +60,10 @@ fn judge(secret: &Secret, stored: &str) -> Verdict {
     }
 }
 
-/// Judges passwords, a bounded number at a time.
+/// Judges passwords, a bounded number at a time; who comes from different places takes turns.
 #[derive(Debug, Clone)]
 pub(super) struct Judge {
-    threads: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+    threads: Turns<Block>,
     /// What a name without a password is measured against, so that it takes as long as one with.
     nobody: Arc<str>,
     /// Longest that a wrong password took, in microseconds. Hashes that came from elsewhere take longer or shorter than ours:
@@ -78,17 +80,17 @@ impl Judge {
             // 64 characters fit; were it otherwise, an unreadable hash is still nobody's password.
             Err(_) => String::new(),
         };
-        Ok(Judge {
-            threads: Arc::new(Semaphore::new(threads.max(1))),
-            waiting: Arc::default(),
-            nobody: nobody.into(),
-            slowest: Arc::default(),
-        })
+        Ok(Judge { threads: Turns::new(threads), nobody: nobody.into(), slowest: Arc::default() })
     }
 
     /// Whether the secret is the one behind the stored hash. Without a hash it never is, after the same time.
-    pub(super) async fn judge(&self, secret: Secret, stored: Option<String>) -> Result<Verdict, PasswordError> {
-        let (verdict, took) = self.judge_now(secret, stored).await?;
+    pub(super) async fn judge(
+        &self,
+        secret: Secret,
+        stored: Option<String>,
+        from: IpAddr,
+    ) -> Result<Verdict, PasswordError> {
+        let (verdict, took) = self.judge_now(secret, stored, from).await?;
         if verdict == Verdict::Wrong {
             let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let slowest = self.slowest.fetch_max(took.min(MOST_PATIENCE), Ordering::Relaxed);
@@ -97,37 +99,27 @@ impl Judge {
         Ok(verdict)
     }
 
-    async fn judge_now(&self, secret: Secret, stored: Option<String>) -> Result<(Verdict, Duration), PasswordError> {
-        let _place = Place::take(&self.waiting).ok_or(PasswordError::Busy)?;
-        let _thread = self.threads.acquire().await.map_err(|_| PasswordError::Busy)?;
+    async fn judge_now(
+        &self,
+        secret: Secret,
+        stored: Option<String>,
+        from: IpAddr,
+    ) -> Result<(Verdict, Duration), PasswordError> {
+        let _thread = self.threads.take(Block::around(from, SOURCE)).await.map_err(|TooMany| PasswordError::Busy)?;
         let is_somebody = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.nobody.to_string());
         let begun = Instant::now();
         let judged = tokio::task::spawn_blocking(move || judge(&secret, &stored)).await;
-        let verdict = judged.map_err(|_| PasswordError::Busy)?;
+        let verdict = judged.map_err(|_| PasswordError::Unfinished)?;
         Ok((if is_somebody { verdict } else { Verdict::Wrong }, begun.elapsed()))
-    }
-}
-
-/// One of the places in the queue; given back when dropped.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize) -> Option<Place<'a>> {
-        let place = Place(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < MOST_WAITING).then_some(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn secret(text: &str) -> Secret {
         Secret::new(text).expect("short")
@@ -138,7 +130,7 @@ mod tests {
         let judge = Judge::new(1).expect("a judge");
         let stored = hash(&secret("right")).expect("a hash");
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
-        let verdict = async |typed, stored| judge.judge(secret(typed), stored).await.expect("a verdict");
+        let verdict = async |typed, stored| judge.judge(secret(typed), stored, HERE).await.expect("a verdict");
         assert_eq!(verdict("right", Some(stored.clone())).await, Verdict::Right(None));
         assert_eq!(verdict("wrong", Some(stored)).await, Verdict::Wrong);
         assert_eq!(verdict("right", None).await, Verdict::Wrong);
@@ -150,20 +142,11 @@ mod tests {
     async fn another_hash_is_replaced_by_ours_when_its_password_is_typed() {
         let judge = Judge::new(1).expect("a judge");
         let other = "$5$saltsalt$myjXcpMpE2Ofk7fj9hqyNYSn6lmWG4Mqnjx.KIRRr4/".to_owned();
-        let verdict = judge.judge(secret("correct horse"), Some(other.clone())).await.expect("a verdict");
+        let verdict = judge.judge(secret("correct horse"), Some(other.clone()), HERE).await.expect("a verdict");
         let Verdict::Right(Some(ours)) = verdict else { panic!("{verdict:?}") };
         assert!(ours.starts_with("$argon2id$"));
-        let again = judge.judge(secret("correct horse"), Some(ours)).await.expect("a verdict");
+        let again = judge.judge(secret("correct horse"), Some(ours), HERE).await.expect("a verdict");
         assert_eq!(again, Verdict::Right(None));
-        assert_eq!(judge.judge(secret("wrong"), Some(other)).await.expect("a verdict"), Verdict::Wrong);
-    }
-
-    #[test]
-    fn a_place_in_the_queue_is_given_back() {
-        let waiting = AtomicUsize::new(0);
-        let places: Vec<_> = (0..MOST_WAITING).map(|_| Place::take(&waiting).expect("a place")).collect();
-        assert!(Place::take(&waiting).is_none());
-        drop(places);
-        assert_eq!(waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(judge.judge(secret("wrong"), Some(other), HERE).await.expect("a verdict"), Verdict::Wrong);
     }
 }

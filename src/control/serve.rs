@@ -227,7 +227,7 @@ impl Control {
             }
             Question::Claim(Claim { user, proof: Proof::Password(secret) }) => {
                 let known = self.known(&user, Presented::Nothing, &[]).await?;
-                let is_right = self.is_right(secret, known.as_ref()).await?;
+                let is_right = self.is_right(secret, known.as_ref(), from).await?;
                 let shown = if is_right { Shown::RightPassword } else { Shown::WrongPassword };
                 Ok(known.map(|known| self.about(known, shown, from, as_of)))
             }
@@ -350,9 +350,9 @@ impl Control {
     }
 
     /// Judges a password, also for nobody, so that nobody takes as long as somebody.
-    async fn is_right(&self, secret: Secret, known: Option<&Known>) -> Result<bool, OperationError> {
+    async fn is_right(&self, secret: Secret, known: Option<&Known>, from: IpAddr) -> Result<bool, OperationError> {
         let stored = known.and_then(|known| known.password.clone());
-        let verdict = self.judge.judge(secret, stored.clone()).await?;
+        let verdict = self.judge.judge(secret, stored.clone(), from).await?;
         let ours = known.filter(|known| !is_foreign(known.user.id));
         if let (Verdict::Right(Some(hash)), Some(known), Some(old)) = (&verdict, ours, stored) {
             // Nothing is withdrawn by it, and a login does not fail for it.

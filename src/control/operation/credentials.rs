@@ -168,5 +168,5 @@ pub(super) async fn set_hash(store: &Store, name: UserName, hash: Secret) -> Res
 /// Hashing takes some 20 ms of a core; logins go on meanwhile.
 async fn hash_aside(secret: Secret) -> Result<String> {
     let hashed = tokio::task::spawn_blocking(move || passwords::hash(&secret)).await;
-    Ok(hashed.map_err(|_| passwords::PasswordError::Busy)??)
+    Ok(hashed.map_err(|_| passwords::PasswordError::Unfinished)??)
 }
