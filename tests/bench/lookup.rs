@@ -1,7 +1,9 @@
 //! How long a login waits for the database, with a million users in it: `cargo bench --bench lookup [-- USERS]`.
 //!
-//! Both databases are filled by themselves, in temporary places. What is timed is the whole look-up of a claim with a key,
-//! through control's own code: 20,000 of users taken at random and 5,000 of names that are nobody's.
+//! Both databases are filled by themselves, in temporary places. Filling takes minutes and measuring seconds, so they can be
+//! done apart: `-- fill DIR [USERS]` keeps both databases in a directory, `-- measure DIR` asks them and writes the figures
+//! into tests/results/lookup.md. What is timed is the whole look-up of a claim with a key, through control's own code:
+//! 20,000 of users taken at random and 5,000 of names that are nobody's.
 #![expect(clippy::panic, clippy::indexing_slicing, reason = "a benchmark fails by panicking")]
 
 #[path = "../postgres/mod.rs"]
@@ -31,18 +33,63 @@ const ROWS: [&str; 6] = [
     "INSERT INTO passwords (login, hash, changed) SELECT n, '$1$xy$PyqBeJVhgjyPhe/YVnpmY.', 1 FROM numbers WHERE n % 2 = 0",
 ];
 
+const TITLE: &str =
+    "| database | users | known: p50 | p99 | longest | nobody: p50 | p99 |\n|---|---|---|---|---|---|---|\n";
+
 fn main() {
-    let users = std::env::args().find_map(|word| word.parse::<usize>().ok()).unwrap_or(1_000_000);
-    let directory = tempfile::tempdir().expect("a directory");
-    println!("| database | users | rows in | known: p50 | p99 | longest | nobody: p50 | p99 |");
-    println!("|---|---|---|---|---|---|---|---|");
-    let file = directory.path().join("lookup.sqlite");
-    let sqlite = settings(directory.path(), &file.display().to_string());
-    measure("SQLite", &sqlite, &format!("sqlite://{}", file.display()), users, "CAST('key-' || n AS BLOB)");
-    let server = postgres::Postgres::start();
-    let postgres = settings(directory.path(), &server.url());
-    measure("PostgreSQL 15", &postgres, &server.url(), users, "convert_to('key-' || n, 'UTF8')");
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |text: &str| text.parse::<usize>().expect("a number of users");
+    match words.as_slice() {
+        ["fill", directory, rest @ ..] => {
+            fill_both(Path::new(directory), rest.first().map_or(1_000_000, |users| number(users)));
+        }
+        ["measure", directory] => {
+            let figures = measure_both(Path::new(directory));
+            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/results/lookup.md");
+            std::fs::write(page, format!("{HEADING}{figures}")).expect("the page");
+        }
+        rest => {
+            let directory = tempfile::tempdir().expect("a directory");
+            fill_both(directory.path(), rest.first().map_or(1_000_000, |users| number(users)));
+            measure_both(directory.path());
+        }
+    }
 }
+
+const HEADING: &str = "# How long a login waits for the database\n\nWritten by `cargo bench --bench lookup -- measure`. One look-up is \
+    all that is asked about a claim with a key:\nuser, account, two grants, key, password, revocations. 20,000 of users at \
+    random, 5,000 of names that are nobody's,\none after the other, the databases as they are set up for the tests.\n\n";
+
+/// Fills both, and keeps them in a directory with the number of users.
+fn fill_both(directory: &Path, users: usize) {
+    std::fs::create_dir_all(directory).expect("a directory");
+    let file = directory.join("lookup.sqlite");
+    let since = Instant::now();
+    fill(&settings(directory, &file.display().to_string()), &format!("sqlite://{}", file.display()), users, SQLITE_KEY);
+    println!("SQLite filled in {:.0} s", since.elapsed().as_secs_f64());
+    let (mut server, since) = (postgres::Postgres::start(), Instant::now());
+    fill(&settings(directory, &server.url()), &server.url(), users, POSTGRES_KEY);
+    println!("PostgreSQL filled in {:.0} s", since.elapsed().as_secs_f64());
+    server.keep(&directory.join("postgres"));
+    std::fs::write(directory.join("users"), users.to_string()).expect("the number");
+}
+
+/// Asks both; the figures as a table.
+fn measure_both(directory: &Path) -> String {
+    let users = std::fs::read_to_string(directory.join("users")).expect("a directory that was filled");
+    let users = users.parse().expect("a number");
+    let file = directory.join("lookup.sqlite");
+    let mut figures = TITLE.to_owned();
+    figures += &measure("SQLite", &settings(directory, &file.display().to_string()), users);
+    let server = postgres::Postgres::kept(&directory.join("postgres"));
+    figures += &measure("PostgreSQL 15", &settings(directory, &server.url()), users);
+    print!("{figures}");
+    figures
+}
+
+const SQLITE_KEY: &str = "CAST('key-' || n AS BLOB)";
+const POSTGRES_KEY: &str = "convert_to('key-' || n, 'UTF8')";
 
 /// Those of a node that would use a database.
 fn settings(directory: &Path, database: &str) -> ControlSettings {
@@ -52,12 +99,7 @@ fn settings(directory: &Path, database: &str) -> ControlSettings {
     config::load(Some(&file), Some(&state)).expect("a configuration").control
 }
 
-fn measure(name: &str, settings: &ControlSettings, url: &str, users: usize, key: &str) {
-    // Makes the tables.
-    client::Doer::Alone(settings).operate(Operation::AccountList, 0).expect("a database");
-    let since = Instant::now();
-    fill(url, users, key);
-    let filled = since.elapsed();
+fn measure(name: &str, settings: &ControlSettings, users: usize) -> String {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut number = || {
         state ^= state << 13;
@@ -73,15 +115,14 @@ fn measure(name: &str, settings: &ControlSettings, url: &str, users: usize, key:
     let nobody: Vec<_> = (0..UNKNOWN).map(|_| number()).map(|n| claim(format!("nobody-{n}"), n)).collect();
     let known = times(settings, &known, true);
     let nobody = times(settings, &nobody, false);
-    println!(
-        "| {name} | {users} | {:.0} s | {:.3} ms | {:.3} ms | {:.3} ms | {:.3} ms | {:.3} ms |",
-        filled.as_secs_f64(),
+    format!(
+        "| {name} | {users} | {:.3} ms | {:.3} ms | {:.3} ms | {:.3} ms | {:.3} ms |\n",
         at(&known, 0.5),
         at(&known, 0.99),
         at(&known, 1.0),
         at(&nobody, 0.5),
         at(&nobody, 0.99)
-    );
+    )
 }
 
 fn times(settings: &ControlSettings, claims: &[(ClaimedName, KeyBlob)], found: bool) -> Vec<Duration> {
@@ -102,7 +143,9 @@ fn at(times: &[Duration], part: f64) -> f64 {
     times[((last as f64) * part) as usize].as_secs_f64() * 1000.0
 }
 
-fn fill(url: &str, users: usize, key: &str) {
+fn fill(settings: &ControlSettings, url: &str, users: usize, key: &str) {
+    // Makes the tables.
+    client::Doer::Alone(settings).operate(Operation::AccountList, 0).expect("a database");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         sqlx::any::install_default_drivers();

@@ -1,6 +1,7 @@
 //! Several nodes on one database: what is withdrawn on one ends on all. And a node whose database is away.
 
 #[path = "../postgres/mod.rs"]
+#[expect(dead_code, reason = "only the benchmark of look-ups keeps a cluster")]
 pub(crate) mod postgres;
 
 use std::time::{Duration, Instant};

@@ -80,6 +80,27 @@ impl Postgres {
     }
 }
 
+/// For the benchmark of look-ups.
+impl Postgres {
+    /// Starts one over a cluster that was kept; it goes on there.
+    pub(crate) fn kept(cluster: &Path) -> Postgres {
+        let dir = tempfile::Builder::new().prefix("enclos-postgres-").tempdir().expect("a temporary directory");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("let others enter");
+        let mut postgres = Postgres { dir, server: None };
+        std::os::unix::fs::symlink(cluster, postgres.data()).expect("a link");
+        fs::create_dir(postgres.sockets()).expect("a directory");
+        give_away(&postgres.sockets());
+        postgres.resume();
+        postgres
+    }
+
+    /// Ends the server and keeps its cluster there.
+    pub(crate) fn keep(&mut self, cluster: &Path) {
+        self.stop();
+        done(Command::new("mv").arg("-T").arg(self.data()).arg(cluster));
+    }
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use crate::config::Database;
 
 #[path = "../../../tests/postgres/mod.rs"]
+#[expect(dead_code, reason = "only the benchmark of look-ups keeps a cluster")]
 mod postgres;
 
 use postgres::Postgres;
