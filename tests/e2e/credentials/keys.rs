@@ -8,6 +8,7 @@ use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, has_ended, sft
 
 as_root_and_rootless!(
     keys_of_every_kind_open_the_door,
+    security_keys_open_the_door,
     three_keys_of_one_user_reach_three_things,
     a_key_with_a_scope_has_a_home_and_a_cell_of_its_own,
     a_key_opens_only_its_services,
@@ -22,6 +23,34 @@ as_root_and_rootless!(
     a_forced_command_is_all_that_such_a_key_runs,
     places_of_a_key_are_all_that_it_forwards_to,
 );
+
+/// OpenSSH's own client with a token that has no device: `scripts/token.c`.
+fn security_keys_open_the_door(identity: Identity) {
+    let (node, bob) = Node::with_bob(identity);
+    let token = node.dir().join("clients/token.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/credentials/scripts/token.c");
+    let mut compiler = Command::new("cc");
+    finish(compiler.args(["-shared", "-fPIC", "-o"]).arg(&token).args([source, "-lcrypto"]), "").ok();
+    let enrol = |kind: &str, name: &str| {
+        let login = bob.with_key(&bob.key.with_file_name(name));
+        let mut keygen = Command::new("ssh-keygen");
+        finish(keygen.args(["-q", "-N", "", "-t", kind, "-w"]).arg(&token).arg("-f").arg(&login.key), "").ok();
+        login
+    };
+    let provider = format!("SecurityKeyProvider={}", token.display());
+    let opens = |login: &Login| {
+        let mut client = ssh(login);
+        client.args(["-o", &provider, "-s"]).arg(login.at()).arg("sftp");
+        finish(&mut client, "").status.success()
+    };
+    for kind in ["ed25519-sk", "ecdsa-sk"] {
+        let (login, other) = (enrol(kind, kind), enrol(kind, &format!("{kind}-other")));
+        let public = fs::read_to_string(login.public_key()).expect("the public half");
+        node.admin_with(&["key", "add", "bob", "--file", "-"], &public);
+        assert!(opens(&login), "{kind}: {}", node.log());
+        assert!(!opens(&other), "{kind}: one that was not added");
+    }
+}
 
 fn three_keys_of_one_user_reach_three_things(identity: Identity) {
     let (node, laptop) = Node::with_bob(identity);
