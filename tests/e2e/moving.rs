@@ -13,6 +13,7 @@ as_root_and_rootless!(
     users_of_openssh_log_in_after_an_import,
     users_of_a_hosts_own_sqlite_log_in,
     users_of_a_hosts_own_postgres_log_in,
+    what_a_host_says_was_changed_is_looked_at_once,
 );
 
 /// "correct horse" by crypt(3).
@@ -140,6 +141,43 @@ fn users_of_a_hosts_own_postgres_log_in(identity: Identity) {
     sql("DELETE FROM users WHERE userid = 'carol'");
     assert_eq!(wait_until(REVOKED, || raw.try_stat(b"/").is_none()), Waiting::Came, "{}", node.log());
     assert!(!is_let_in(&carol));
+}
+
+fn what_a_host_says_was_changed_is_looked_at_once(identity: Identity) {
+    let mut node = Node::prepare(identity);
+    let postgres = Postgres::start();
+    let sql = |text: &str| {
+        let mut psql = Command::new("psql");
+        drop(finish(psql.arg(postgres.url()).args(["-q", "-v", "ON_ERROR_STOP=1", "-c", text]), "").ok());
+    };
+    sql(SCHEMA);
+    sql("CREATE ROLE reader LOGIN; GRANT SELECT ON users, sftpuserkeys TO reader; \
+         CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN NOTIFY users_changed; RETURN NULL; END'; \
+         CREATE TRIGGER tell AFTER INSERT OR UPDATE OR DELETE ON sftpuserkeys EXECUTE FUNCTION tell();");
+    let url = postgres.url().replace("enclos@", "reader@");
+    // Without being told it would be looked an hour later.
+    let rarely = QUERIES.replace("users_poll = 1", "users_poll = 3600");
+    node.write_config(&format!("users_database = {url:?}\nusers_notify = \"users_changed\"\n{rarely}"));
+    node.serve();
+    let home = home(&node, "carol");
+    let carol = Login::new(&node, "carol");
+    let (uid, gid) = node.identity().account_owner();
+    sql(&format!("INSERT INTO users VALUES ('carol', '!', {uid}, {gid}, '{}', '/bin/sh')", plain(&home)));
+    let key = fs::read_to_string(carol.public_key()).expect("her key");
+    let add_key = format!("INSERT INTO sftpuserkeys VALUES ('carol', '{}')", key.trim().replace('\'', "''"));
+    sql(&add_key);
+    let mut first = Raw::connect(&carol);
+    sql("UPDATE sftpuserkeys SET name = 'nobody-else' WHERE name = 'nobody'");
+    assert!(first.stat(b"/").is_success(), "what changes for nobody disturbs nobody");
+    sql("DELETE FROM sftpuserkeys WHERE name = 'carol'");
+    assert_eq!(wait_until(REVOKED, || first.try_stat(b"/").is_none()), Waiting::Came, "{}", node.log());
+    assert!(!is_let_in(&carol));
+    // And again: it goes on listening.
+    sql(&add_key);
+    let mut second = Raw::connect(&carol);
+    sql("DELETE FROM sftpuserkeys WHERE name = 'carol'");
+    assert_eq!(wait_until(REVOKED, || second.try_stat(b"/").is_none()), Waiting::Came, "{}", node.log());
 }
 
 /// Everything that holds for both; ends with a user `carol` who may log in by her key.
