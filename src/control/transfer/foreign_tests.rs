@@ -182,8 +182,11 @@ fn users_of_sftpgo_keep_their_rights_or_fewer() {
         ]
     );
     assert_eq!(
-        carried.rows("users", &["name", "status", "expires", "sources", "logins", "max_file_size", "deny_names"]),
-        ["alice active 1893456000 192.0.2.0/24,!192.0.2.9 publickey 4096 *.php", "drop disabled -   - "]
+        carried.rows(
+            "users",
+            &["name", "status", "expires", "sources", "logins", "max_file_size", "deny_names", "session_limits"]
+        ),
+        ["alice active 1893456000 192.0.2.0/24,!192.0.2.9 publickey 4096 *.php sessions=3", "drop disabled -   -  "]
     );
     assert_eq!(carried.rows("public_keys", &["login"]), ["alice"]);
     assert_eq!(
@@ -194,7 +197,6 @@ fn users_of_sftpgo_keep_their_rights_or_fewer() {
         ]
     );
     for (place, what) in [
-        ("users[0] alice max_sessions", "not carried over"),
         ("users[0] alice quota_size", "not carried over"),
         ("users[0] alice totp_config", "not carried over"),
         ("users[0] alice file_patterns /x", "denied everywhere"),

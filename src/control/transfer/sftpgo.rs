@@ -11,7 +11,7 @@ use super::Owners;
 use super::draft::{Draft, Said, below};
 use crate::control::keys;
 use crate::control::store::tables::Cell;
-use crate::domain::{HomePath, Mode, NamePatterns, RelPath, Service, Services, Sources, UserName};
+use crate::domain::{HomePath, Mode, NamePatterns, RelPath, Service, Services, SessionLimits, Sources, UserName};
 
 #[derive(Deserialize)]
 struct File {
@@ -214,6 +214,11 @@ fn take(
     }
     if user.expiration_date > 0 {
         more.push(("expires", Cell::Number(user.expiration_date / 1000)));
+    }
+    let sessions = user.others.remove("max_sessions").and_then(|number| u32::try_from(number.as_u64()?).ok());
+    if let Some(most) = sessions.filter(|most| *most > 0) {
+        let limits = SessionLimits { at_once: Some(most), ..SessionLimits::default() };
+        more.push(("session_limits", Cell::Text(limits.to_string())));
     }
     more.dedup_by_key(|(column, _)| *column);
     if !draft.user(&name, &account, Services::NONE.with(Service::Sftp), more) {
