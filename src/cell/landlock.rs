@@ -122,7 +122,7 @@ pub(super) fn confine_to_directories(directories: &[&Path], files: &[PathBuf]) -
     }
     // A host need not have all of them; what is missing is not there to be read.
     for file in files.iter().filter(|file| file.exists()) {
-        rules = allow(rules, abi, file, AccessFs::ReadFile.into())?;
+        rules = allow(rules, abi, file, AccessFs::ReadFile | AccessFs::ReadDir)?;
     }
     enforce(rules)
 }

@@ -1,7 +1,7 @@
 //! Keeps control and the zygote: forks them, hears them, and forks them again when they end. Live sessions go on meanwhile.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -15,6 +15,9 @@ use crate::config::Database;
 use crate::domain::ConnId;
 use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromControl, FromZygote, LinkError, Office, ToControl};
+
+/// What time zones are and which is this host's, for times that operators and keys say without one, and for hours.
+const ZONES: [&str; 2] = ["/usr/share/zoneinfo", "/etc/localtime"];
 
 impl Node<'_> {
     pub(super) fn fork_zygote(&mut self) -> Result<(), Error> {
@@ -108,6 +111,7 @@ impl Node<'_> {
         let mut readable = database.readable();
         readable.extend(of_users.and_then(Database::directory).map(Path::to_owned));
         readable.extend(of_users.into_iter().flat_map(Database::readable));
+        readable.extend(ZONES.map(PathBuf::from));
         let child = Child::fork(c"enclos-control", |link| match cell::keep_for_control(ids, &writable, &readable) {
             Ok(()) => {
                 // Each password takes a block of 19 MiB, which would otherwise stay with the thread that judged it.
