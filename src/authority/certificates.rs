@@ -66,6 +66,8 @@ pub(super) fn vouched(
             expires: authority.terms.expires.into_iter().chain(end(certificate.valid_until)).min(),
             from: authority.terms.from.clone(),
             sessions: authority.terms.sessions,
+            hours: authority.terms.hours.clone(),
+            open: authority.terms.open,
         },
         certified: Some(certificate.certified.clone()),
     })

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Circumstances, Decision, Denial, Holder, Principal, decide};
 use crate::domain::{
-    Attempt, DIRECT, Factors, Facts, ForcedCommand, Grant, Layout, Mode, Proof, RelPath, Service, Services, Timestamp,
-    deciding, is_unfinished,
+    Attempt, DIRECT, Factors, Facts, ForcedCommand, Grant, KeyFacts, Layout, Mode, Proof, RelPath, Service, Services,
+    SessionLimits, Timestamp, deciding, is_unfinished,
 };
 
 /// A decision and the rule that made it.
@@ -38,10 +38,23 @@ pub struct Answer {
 pub struct Explanation {
     /// Whether there is a way in.
     pub login: Verdict,
-    /// When it ends by itself.
+    /// When it ends by itself, if it begins now.
     pub until: Option<Timestamp>,
+    /// What its session would be held to.
+    pub limits: Vec<Limited>,
     /// What it could do.
     pub answers: Vec<Answer>,
+}
+
+/// A limit of a session and whose it is: of how many there may be each, of everything else the narrowest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limited {
+    /// What is limited: `sessions`, `lasting`, `idle` (both in seconds) or `bandwidth` (bytes in a second).
+    pub what: String,
+    /// To how much.
+    pub most: u64,
+    /// By whom, as a rule is named.
+    pub rule: String,
 }
 
 fn yes(rule: &str, why: String) -> Verdict {
@@ -61,7 +74,8 @@ pub fn explain(shown: &[(Proof, Option<Facts>)], at: &Circumstances, attempts: &
                 |attempt: &Attempt| Answer { attempt: attempt.clone(), verdict: judge(&principal, facts, attempt) };
             Explanation {
                 login: let_in(&principal),
-                until: principal.until(),
+                until: principal.until_if_begun(at.now),
+                limits: limits(&principal),
                 answers: attempts.iter().map(answer).collect(),
             }
         }
@@ -69,9 +83,34 @@ pub fn explain(shown: &[(Proof, Option<Facts>)], at: &Circumstances, attempts: &
             let refusal = entry.err().unwrap_or(Refused::Denied(Denial::UnknownUser));
             let verdict = refused(refusal, facts);
             let answer = |attempt: &Attempt| Answer { attempt: attempt.clone(), verdict: verdict.clone() };
-            Explanation { answers: attempts.iter().map(answer).collect(), login: verdict, until: None }
+            Explanation {
+                answers: attempts.iter().map(answer).collect(),
+                login: verdict,
+                until: None,
+                limits: Vec::new(),
+            }
         }
     }
+}
+
+fn limits(principal: &Principal) -> Vec<Limited> {
+    let of_all = principal.session_limits();
+    let limited = |what: &str, most: u64, holder: Holder| Limited {
+        what: what.to_owned(),
+        most,
+        rule: format!("{holder}-{what}"),
+    };
+    let narrowest = |what: &'static str, of: fn(&SessionLimits) -> Option<u64>| {
+        let said = of_all.iter().filter_map(move |(holder, limits)| Some((of(limits)?, *holder)));
+        said.min_by_key(|(most, _)| *most).map(|(most, holder)| limited(what, most, holder))
+    };
+    let sessions =
+        of_all.iter().filter_map(|(holder, limits)| Some(limited("sessions", limits.at_once?.into(), *holder)));
+    sessions
+        .chain(narrowest("lasting", |limits| limits.lasting.map(u64::from)))
+        .chain(narrowest("idle", |limits| limits.idle.map(u64::from)))
+        .chain(narrowest("bandwidth", |limits| limits.bandwidth.map(u64::from)))
+        .collect()
 }
 
 /// Why somebody is not in.
@@ -101,7 +140,12 @@ fn log_in(shown: &[(Proof, Option<Facts>)], at: &Circumstances) -> Result<Princi
 fn let_in(principal: &Principal) -> Verdict {
     let (user, shown) = (principal.user(), principal.shown());
     let why = match principal.key() {
-        Some(key) => format!("{shown} is a way in for {user}, by the key {}", named(&key.fingerprint, &key.label)),
+        Some(KeyFacts { fingerprint, label, certified: None, .. }) => {
+            format!("{shown} is a way in for {user}, by the key {}", named(fingerprint, label))
+        }
+        Some(KeyFacts { fingerprint, certified: Some(certified), .. }) => {
+            format!("{shown} is a way in for {user}, by the key {fingerprint} with the certificate {certified}")
+        }
         None => format!("{shown} is a way in for {user}"),
     };
     yes("login", why)
@@ -135,7 +179,13 @@ fn refused(refusal: Refused, facts: Option<&Facts>) -> Verdict {
         Denial::Elsewhere(holder) => {
             no(&format!("{holder}-from"), format!("the {} may not be used from this address", name_of(holder, facts)))
         }
-        Denial::Revoked => no("revoked", "the key was revoked, for everybody; see: enclos ca revoked".to_owned()),
+        Denial::Closed { holder, hours } => {
+            no(&format!("{holder}-hours"), format!("outside the hours of the {}: {hours}", name_of(holder, facts)))
+        }
+        Denial::Revoked => no(
+            "revoked",
+            "the key, its certificate or its authority was revoked, for everybody; see: enclos ca revoked".to_owned(),
+        ),
         Denial::Contradiction(why) => no("scope", why.to_string()),
         Denial::Flawed(_) | Denial::Unfit(_) | Denial::UnknownAuthority => no("certificate", denial.to_string()),
         Denial::TakenUp | Denial::CodeAlone | Denial::Mismatch => no("login", denial.to_string()),

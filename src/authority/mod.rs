@@ -11,13 +11,14 @@ mod explain;
 use std::net::IpAddr;
 
 use crate::domain::{
-    AccountFacts, AccountName, AsOf, Contradiction, Credential, Factor, Factors, Facts, Flaw, ForwardPolicy, Grant,
-    HomePath, InvitationFacts, KeyFacts, LastLogin, Limits, OwnKeys, ProgramPolicy, Proof, Scope, Services,
-    SessionLimits, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View, Welcome,
+    AccountFacts, AccountName, AsOf, Bounds, Contradiction, Credential, Factor, Factors, Facts, Flaw, ForwardPolicy,
+    Grant, HomePath, Hours, InvitationFacts, KeyFacts, LastLogin, Limits, OwnKeys, ProgramPolicy, Proof, Scope,
+    Services, SessionLimits, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View, Welcome,
+    narrowest,
 };
 
 pub use certificates::Unfit;
-pub use explain::{Answer, Explanation, Verdict, explain};
+pub use explain::{Answer, Explanation, Limited, Verdict, explain};
 
 /// When and from where somebody comes, as the monitor saw it.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +126,17 @@ impl Principal {
         ]
     }
 
+    /// What binds a session of it by itself. Each of account, user and key only narrows.
+    pub fn bounds(&self) -> Bounds {
+        let (account, user) = (self.account.terms.sessions, self.user.terms.sessions);
+        let key = self.key().map(|key| key.terms.sessions).unwrap_or_default();
+        Bounds {
+            idle: narrowest([account.idle, user.idle, key.idle]),
+            of_user: narrowest([account.bandwidth, user.bandwidth]),
+            of_key: key.bandwidth,
+        }
+    }
+
     /// Whose limit does not let one more session begin, and what it is, where so many of each have begun.
     pub fn limit_reached(&self, begun: impl Fn(Holder) -> usize) -> Option<(Holder, u32)> {
         let limits = self.session_limits().into_iter().filter_map(|(holder, limits)| Some((holder, limits.at_once?)));
@@ -228,9 +240,27 @@ pub enum Denial {
     /// It may not come from there.
     #[error("{0} may not be used from this address")]
     Elsewhere(Holder),
+    /// All of it is right, and it is not the time for it.
+    #[error("outside the hours of the {holder}: {hours}")]
+    Closed {
+        /// Whose hours.
+        holder: Holder,
+        /// Which.
+        hours: Hours,
+    },
     /// User and credential leave nothing of one another.
     #[error("nothing is left of what the user and the credential may: {0}")]
     Contradiction(#[from] Contradiction),
+}
+
+impl Denial {
+    /// What whoever was denied may be told: they have proven who they are.
+    pub fn told(&self) -> Option<String> {
+        match self {
+            Denial::Closed { hours, .. } => Some(format!("you may log in at these hours only: {hours}")),
+            _ => None,
+        }
+    }
 }
 
 /// Whose terms are not met.
@@ -336,7 +366,7 @@ pub fn decide(
     let waived = if facts.code_waived { CODE } else { Factors::NONE };
     let shown = proven.shown.and(waived);
     if facts.user.logins.ways(facts.user.has_authenticator).into_iter().any(|way| shown.contain(way)) {
-        return Ok(Decision::In(Box::new(principal(facts, proven.key, shown, proven.as_of)?)));
+        return Ok(Decision::In(Box::new(principal(facts, proven.key, shown, (proven.as_of, at))?)));
     }
     match proven.left(&facts.user).without(waived) {
         // Right, and of no use to anybody: to be told apart from a wrong one by nobody.
@@ -411,7 +441,7 @@ pub fn decide_again(
     if !facts.user.logins.ways(facts.user.has_authenticator).into_iter().any(|way| shown.contain(way)) {
         return Err(Denial::NoWay);
     }
-    principal(facts, key, shown, facts.as_of)
+    principal(facts, key, shown, (facts.as_of, at))
 }
 
 /// Whether a key that was only offered is worth a signature (RFC 4252, 7, `SSH_MSG_USERAUTH_PK_OK`). It proves
@@ -427,37 +457,47 @@ pub fn worth_a_signature(facts: Option<&Facts>, at: &Circumstances) -> bool {
     })
 }
 
-fn principal(facts: &Facts, key: Option<ProvenKey>, shown: Factors, as_of: AsOf) -> Result<Principal, Denial> {
+/// Whoever has shown enough, if it is the time for it.
+fn principal(
+    facts: &Facts,
+    key: Option<ProvenKey>,
+    shown: Factors,
+    (as_of, at): (AsOf, &Circumstances),
+) -> Result<Principal, Denial> {
+    let terms = holders(facts, key.as_ref().map(|key| &key.facts));
+    for (holder, terms) in &terms {
+        within_hours(terms, *holder, at)?;
+    }
     let scope = key.as_ref().map(|key| key.facts.scope.clone()).unwrap_or_default();
     let grants = scope.grants(&facts.grants);
-    let of_key = key.as_ref().and_then(|key| key.facts.terms.expires);
-    let ends = [facts.account.terms.expires, facts.user.terms.expires, of_key];
+    let ends = terms.iter().flat_map(|(_, terms)| [terms.expires, terms.open.end()]);
+    let until = narrowest(ends);
     let user = UserFacts {
         forwards: scope.forwards(&facts.user.forwards)?,
         programs: scope.programs(&facts.user.programs)?,
         ..facts.user.clone()
     };
-    Ok(Principal {
-        account: facts.account.clone(),
-        user,
-        key,
-        shown,
-        scope,
-        grants,
-        until: ends.into_iter().flatten().min(),
-        as_of,
-    })
+    Ok(Principal { account: facts.account.clone(), user, key, shown, scope, grants, until, as_of })
 }
 
 fn may_be_used(facts: &Facts, key: Option<&KeyFacts>, at: &Circumstances) -> Result<(), Denial> {
     standing(facts)?;
-    let holders = [(Holder::Account, Some(&facts.account.terms)), (Holder::User, Some(&facts.user.terms))];
-    let holder = key.map_or(Holder::Key, |key| if key.certified.is_some() { Holder::Certificate } else { Holder::Key });
-    let key = (holder, key.map(|key| &key.terms));
-    for (holder, terms) in holders.into_iter().chain([key]) {
-        terms.map_or(Ok(()), |terms| met(terms, holder, at))?;
+    holders(facts, key).into_iter().try_for_each(|(holder, terms)| met(terms, holder, at))
+}
+
+/// All whose terms have to be met.
+fn holders<'f>(facts: &'f Facts, key: Option<&'f KeyFacts>) -> Vec<(Holder, &'f Terms)> {
+    let holders = [(Holder::Account, &facts.account.terms), (Holder::User, &facts.user.terms)];
+    let holder = |key: &KeyFacts| if key.certified.is_some() { Holder::Certificate } else { Holder::Key };
+    holders.into_iter().chain(key.map(|key| (holder(key), &key.terms))).collect()
+}
+
+/// This is looked at last, when everything else is right.
+fn within_hours(terms: &Terms, holder: Holder, at: &Circumstances) -> Result<(), Denial> {
+    match &terms.hours {
+        Some(hours) if !terms.open.is_open(at.now) => Err(Denial::Closed { holder, hours: hours.clone() }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn met(terms: &Terms, holder: Holder, at: &Circumstances) -> Result<(), Denial> {

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     AccountId, AuthorityFacts, CertificateBlob, CertificateFacts, CertificateKind, Certified, CriticalOption,
-    Extensions, GrantId, KeyBlob, Logins, Mode, Principals, Secret, Service,
+    Extensions, GrantId, KeyBlob, Logins, Mode, Opening, Principals, Secret, Service,
 };
+
+mod limits;
 
 fn facts(shown: Shown) -> Facts {
     Facts {
@@ -517,15 +519,31 @@ proptest! {
         (user_active, account_active, has_authenticator) in any::<(bool, bool, bool)>(),
         ends in proptest::array::uniform3(proptest::option::of(990_i64..1_010)),
         sources in proptest::array::uniform3(0_usize..4),
+        hours in proptest::array::uniform3(0_usize..4),
+        limits in proptest::array::uniform3(proptest::option::of(1_u32..9)),
+        (is_certificate, serial_left) in any::<(bool, bool)>(),
         ways in 0_usize..6,
         shows in proptest::collection::vec((0_usize..3, any::<bool>()), 1..4),
     ) {
         let from = |n: usize| ["", "192.0.2.0/24", "198.51.100.1", "192.0.2.*,!192.0.2.7"][n].parse().expect("a list");
-        let terms = |n: usize| Terms { expires: ends[n].map(Timestamp), from: from(sources[n]), ..Terms::default() };
+        let open = |n: usize| [Opening::Always, Opening::Until(Timestamp(1_001)), Opening::Until(here().now), Opening::Closed][n];
+        let terms = |n: usize| Terms {
+            expires: ends[n].map(Timestamp),
+            from: from(sources[n]),
+            sessions: SessionLimits { lasting: limits[n], idle: limits[n], ..SessionLimits::default() },
+            hours: (hours[n] > 0).then(|| "mon-fri 08:00-18:00".parse().expect("hours")),
+            open: open(hours[n]),
+        };
         let ways = ["", "publickey", "password", "publickey+password", "publickey+totp,password", "password+totp"][ways];
         let status = |active| if active { Status::Active } else { Status::Disabled };
         let step = |(which, is_right): &(usize, bool)| {
             let (proof, right, wrong) = match Factor::ALL[*which] {
+                Factor::Key if is_certificate => {
+                    let mut shown = certificate();
+                    shown.authority.terms = terms(2);
+                    shown.is_revoked = !serial_left;
+                    (signed(), Shown::Certificate(Box::new(shown)), Shown::UnknownAuthority)
+                }
                 Factor::Key => (key(), Shown::Key(Box::new(KeyFacts { terms: terms(2), ..key_facts() })), Shown::UnknownKey),
                 Factor::Password => (password(), Shown::RightPassword, Shown::WrongPassword),
                 Factor::Code => (code(), Shown::RightCode, Shown::WrongCode),
@@ -550,23 +568,11 @@ proptest! {
         }
         let explained = explain(&steps, &here(), &[crate::domain::Attempt::Service(Service::Sftp)]);
         prop_assert_eq!(explained.login.allowed, entered.is_some(), "{:?}", explained);
-        prop_assert_eq!(explained.until, entered.and_then(|principal| principal.until()));
+        let until = entered.as_ref().and_then(|principal| principal.until_if_begun(here().now));
+        prop_assert_eq!(explained.until, until);
+        let told = |what: &str| explained.limits.iter().find(|limited| limited.what == what).map(|limited| limited.most);
+        let idle = entered.as_ref().and_then(|principal| principal.bounds().idle).map(u64::from);
+        prop_assert_eq!((told("idle"), told("bandwidth")), (idle, None));
         prop_assert_eq!(explained.answers[0].verdict.allowed, explained.login.allowed);
     }
-}
-
-#[test]
-fn limits_of_sessions_bind_all_at_once() {
-    let limits = |at_once, lasting| Terms { sessions: SessionLimits { at_once, lasting }, ..Terms::default() };
-    let mut facts = facts(Shown::RightPassword);
-    facts.account.terms = limits(Some(5), None);
-    facts.user.terms = limits(Some(2), Some(60));
-    let Ok(Decision::In(principal)) = decide(&password(), Some(&facts), &here(), None) else { panic!("not let in") };
-    assert_eq!(principal.limit_reached(|_| 1), None);
-    assert_eq!(principal.limit_reached(|_| 2), Some((Holder::User, 2)));
-    assert_eq!(
-        principal.limit_reached(|holder| if holder == Holder::Account { 5 } else { 0 }),
-        Some((Holder::Account, 5))
-    );
-    assert_eq!(principal.until_if_begun(Timestamp(1_000)), Some(Timestamp(1_060)));
 }

@@ -6,9 +6,10 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::bans::BanError;
+use super::hours;
 use super::outcome::Outcome;
 use super::remembered::Remembered;
-use super::serve::{Control, Until};
+use super::serve::{Control, Until, now};
 use super::store::{About, Bell, Changes, Known, Presented, StoreError, is_foreign};
 use crate::domain::{ClaimedName, Factor};
 use crate::telemetry::Causes;
@@ -157,6 +158,15 @@ impl Control {
         shown: Presented<'_>,
         bytes: &[u8],
     ) -> Result<Option<Known>, StoreError> {
+        let mut found = self.found(name, shown, bytes).await?;
+        if let Some(known) = &mut found {
+            // What was remembered may be of an hour that is over.
+            hours::look_again(known, now());
+        }
+        Ok(found)
+    }
+
+    async fn found(&self, name: &ClaimedName, shown: Presented<'_>, bytes: &[u8]) -> Result<Option<Known>, StoreError> {
         let recall = || self.remembered().recall(name, bytes, self.database_grace, Instant::now());
         // Known to be away: nobody waits until it is found out again.
         if let Some(known) = recall() {

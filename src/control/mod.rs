@@ -13,6 +13,7 @@ mod codes;
 mod following;
 mod foreign;
 pub mod hashes;
+mod hours;
 mod key_options;
 mod keys;
 mod krl;
@@ -29,7 +30,7 @@ pub mod times;
 pub mod transfer;
 mod turns;
 
-pub use crate::authority::{Answer, Verdict};
+pub use crate::authority::{Answer, Limited, Verdict};
 pub use operation::{Asked, CaHolder, Operation, OperationError, WhatToRevoke};
 pub use outcome::{
     AccountView, AuthenticatorView, AuthorityView, ChangedPath, EventView, ExplanationView, GrantView, InvitationView,

@@ -433,6 +433,8 @@ impl Control {
             match self.still_holds(&record).await {
                 Ok(Some(Until(until))) => self.sessions().stays_until(record.conn, until),
                 Ok(None) => ended.push(record.conn),
+                // Its time is over by what was last known.
+                Err(_) if reason == EndReason::Over => ended.push(record.conn),
                 Err(error) => {
                     tracing::error!(error = %Causes(&error), conn = %record.conn, "a session cannot be checked and goes on");
                 }
@@ -541,11 +543,12 @@ fn covers(principal: &Principal, record: &SessionRecord) -> bool {
         && !record.uploads.is_narrowed_by(principal.uploads())
         && !record.forwards.is_narrowed_by(principal.forwards())
         && !record.programs.is_narrowed_by(principal.programs())
+        && !record.bounds.is_narrowed_by(&principal.bounds())
         && !record.limits.0.is_narrowed_by(&principal.limits())
         && !record.limits.1.is_narrowed_by(&principal.account_limits())
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX))
 }
@@ -564,7 +567,7 @@ async fn sleep_for(left: Option<Duration>) {
 }
 
 /// What a certificate is worth to whom it was shown for.
-fn certified(known: &mut Known, certificate: &Parsed) -> Result<Shown, Flaw> {
+pub(super) fn certified(known: &mut Known, certificate: &Parsed) -> Result<Shown, Flaw> {
     match known.authority.take() {
         None => Ok(Shown::UnknownAuthority),
         Some(authority) => Ok(Shown::Certificate(Box::new(certificate.facts(authority, known.is_revoked)?))),

@@ -201,6 +201,7 @@ mod tests {
             forwards: crate::domain::ForwardPolicy::default(),
             programs: crate::domain::ProgramPolicy::default(),
             limits: Default::default(),
+            bounds: Default::default(),
             peer: "127.0.0.1:1".parse().expect("an address"),
             shown: Factors::NONE.with(if key.is_some() { Factor::Key } else { Factor::Password }),
             credential: None,

@@ -36,6 +36,11 @@ pub fn of_operator(text: &str) -> Option<Timestamp> {
     in_zone(text.parse::<DateTime>().ok()?, TimeZone::system())
 }
 
+/// Whether this host knows a time zone by this name.
+pub fn is_zone(name: &str) -> bool {
+    TimeZone::get(name).is_ok()
+}
+
 /// A time that has been: as [`of_operator`], or how long ago: `30m`, `12h`, `7d`, `2w`.
 pub fn past(text: &str, now: Timestamp) -> Option<Timestamp> {
     let (end, _) = text.char_indices().last()?;

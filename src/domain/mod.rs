@@ -16,6 +16,7 @@ mod factor;
 mod facts;
 mod forward;
 mod grant;
+mod hours;
 mod invitation;
 mod key_line;
 mod layer;
@@ -52,6 +53,7 @@ pub use facts::{
 };
 pub use forward::{BadPermits, ForwardChange, ForwardPolicy, Network, Permits, UnknownNetwork};
 pub use grant::{Grant, Mode, UnknownMode, deciding, narrows};
+pub use hours::{BadHours, Hours, Opening};
 pub use invitation::{INVITE, InvitationFacts, InviteCode, Welcome};
 pub use key_line::{BadLine, KeyLine, KeyOption};
 pub use layer::{Layer, LayerReport, UnknownLayer};
@@ -65,7 +67,7 @@ pub use programs::{
 };
 pub use scope::{BadScope, Contradiction, KeyChange, Scope, ScopePaths, Terms, TermsChange};
 pub use service::{Service, Services, UnknownService};
-pub use session_limits::{BadSessionLimits, SessionLimits};
+pub use session_limits::{BadSessionLimits, Bounds, SessionLimits, narrowest};
 pub use sources::{BadSource, Sources};
 pub use upload::{
     BadMode, DirectoryMode, FileMode, Setting, UNFINISHED, Umask, UnknownUploads, UploadChange, UploadPolicy, Uploads,

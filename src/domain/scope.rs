@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BadPermits, BadProgram, ForcedCommand, ForwardPolicy, Grant, Mode, Permits, ProgramPolicy, RelPath, Service,
-    Services, SessionLimits, Setting, Sources, Terminals, Timestamp, deciding,
+    BadPermits, BadProgram, ByteCount, ForcedCommand, ForwardPolicy, Grant, Hours, Mode, Opening, Permits,
+    ProgramPolicy, RelPath, Service, Services, SessionLimits, Setting, Sources, Terminals, Timestamp, deciding,
 };
 
 /// The narrowing that a credential carries. The default is all that the user may.
@@ -264,6 +264,12 @@ pub struct Terms {
     /// How many sessions there may be, and how long one may last.
     #[serde(default)]
     pub sessions: SessionLimits,
+    /// At these hours alone.
+    #[serde(default)]
+    pub hours: Option<Hours>,
+    /// What the hours come to, at the moment that whoever made these terms looked at the clock.
+    #[serde(default)]
+    pub open: Opening,
 }
 
 /// What becomes of [`Terms`].
@@ -275,6 +281,9 @@ pub struct TermsChange {
     pub from: Setting<Sources>,
     pub sessions: Setting<u32>,
     pub lasting: Setting<u32>,
+    pub idle: Setting<u32>,
+    pub bandwidth: Setting<ByteCount>,
+    pub hours: Setting<Hours>,
 }
 
 impl TermsChange {
@@ -284,6 +293,9 @@ impl TermsChange {
         self.expires.apply(&mut terms.expires);
         self.sessions.apply(&mut terms.sessions.at_once);
         self.lasting.apply(&mut terms.sessions.lasting);
+        self.idle.apply(&mut terms.sessions.idle);
+        self.bandwidth.apply(&mut terms.sessions.bandwidth);
+        self.hours.apply(&mut terms.hours);
         let mut from = Some(terms.from);
         self.from.apply(&mut from);
         terms.from = from.unwrap_or_default();

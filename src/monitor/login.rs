@@ -3,7 +3,8 @@
 //! A session asks; control is asked for facts; `authority` decides; a helper attaches; the session is told. At every
 //! step the answer that does not come is a denial.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::Error;
@@ -61,7 +62,7 @@ impl Node<'_> {
         match authority::decide(&claim.proof, facts, &at, earlier) {
             Ok(Decision::In(principal)) => match self.take_place(slot, &principal) {
                 Ok(()) => self.grant(slot, *principal),
-                Err(sentence) => self.deny_in_words(slot, claim, sentence),
+                Err(sentence) => self.deny_in_words(slot, claim, sentence.clone(), sentence),
             },
             Ok(Decision::Invited(welcome)) => {
                 if let Proof::Key(key) = &claim.proof {
@@ -70,7 +71,10 @@ impl Node<'_> {
                 Ok(())
             }
             Ok(Decision::More(proven, left)) => self.ask_for_more(slot, *proven, left),
-            Err(denial) => self.deny(slot, claim, denial),
+            Err(denial) => match denial.told() {
+                Some(sentence) => self.deny_in_words(slot, claim, denial.to_string(), sentence),
+                None => self.deny(slot, claim, denial),
+            },
         }
     }
 
@@ -193,11 +197,11 @@ impl Node<'_> {
 
     /// Somebody proven may not come in now, and is told why. The session goes on as one that is logging in, with nothing
     /// attached, for as long as logging in may take: it has a sentence to show and no more.
-    fn deny_in_words(&mut self, slot: u32, claim: &Claim, sentence: String) -> Result<(), Error> {
+    fn deny_in_words(&mut self, slot: u32, claim: &Claim, why: String, sentence: String) -> Result<(), Error> {
         if let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) {
-            tracing::info!(conn = %peer.conn, peer = %peer.address, user = %claim.user, sentence, "login refused");
+            tracing::info!(conn = %peer.conn, peer = %peer.address, user = %claim.user, reason = why, "login refused");
         }
-        self.note_denial(slot, claim, sentence.clone());
+        self.note_denial(slot, claim, why);
         if let Some(session) = self.sessions.get(slot) {
             // That it does not get any further is not its client's fault.
             session.is_counted = true;
@@ -316,11 +320,19 @@ impl Node<'_> {
             uploads: principal.uploads().clone(),
             forwards: principal.forwards().clone(),
             programs: principal.programs().clone(),
+            bounds: principal.bounds(),
             takes_own_keys: principal.takes_own_keys() && plan.user_home().is_some(),
             last_login: principal.last_login(),
             cover,
         };
-        self.go_live(slot, principal, &ToSession::Granted(Box::new(granted)))
+        match self.shares.of(principal) {
+            Ok(pages) => self.go_live(slot, principal, &ToSession::Granted(Box::new(granted)), pages),
+            Err(errno) => {
+                tracing::error!(%errno, "memory for bandwidths is not to be had");
+                let sentence = "the server is overloaded; try again later".to_owned();
+                self.serve_nothing(slot, principal, sentence, None)
+            }
+        }
     }
 
     /// Believed, but there is nothing to serve: the client gets the sentence, the log the reason.
@@ -333,12 +345,18 @@ impl Node<'_> {
     ) -> Result<(), Error> {
         tracing::warn!(account = %principal.account(), user = %principal.user(), errno, sentence, "nothing to serve");
         let refused = Event::Refused { what: "all that is granted".to_owned(), why: sentence.clone() };
-        self.go_live(slot, principal, &ToSession::Unavailable { sentence })?;
+        self.go_live(slot, principal, &ToSession::Unavailable { sentence }, Vec::new())?;
         self.note_event(slot, refused);
         Ok(())
     }
 
-    fn go_live(&mut self, slot: u32, principal: &Principal, told: &ToSession) -> Result<(), Error> {
+    fn go_live(
+        &mut self,
+        slot: u32,
+        principal: &Principal,
+        told: &ToSession,
+        pages: Vec<Arc<OwnedFd>>,
+    ) -> Result<(), Error> {
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         let Phase::Login { peer, .. } = &session.phase else { return Ok(()) };
         let record = Box::new(SessionRecord {
@@ -351,6 +369,7 @@ impl Node<'_> {
             forwards: principal.forwards().clone(),
             programs: principal.programs().clone(),
             limits: (principal.limits(), principal.account_limits()),
+            bounds: principal.bounds(),
             peer: peer.address,
             shown: principal.shown(),
             credential: principal.credential().cloned(),
@@ -376,8 +395,9 @@ impl Node<'_> {
         self.begin_trail(slot, principal);
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         session.phase = Phase::Live { record: record.clone(), cell };
+        session.pages = pages.clone();
         self.tell_control(ToControl::Opened(record));
-        self.tell_session(slot, told)
+        self.tell_session_with(slot, told, &pages.iter().map(|page| page.as_fd()).collect::<Vec<_>>())
     }
 
     /// A captured caller could say here what no file says: the keys that it adds are those of its own user, who could add them,
@@ -430,8 +450,12 @@ impl Node<'_> {
     }
 
     pub(super) fn tell_session(&mut self, slot: u32, message: &ToSession) -> Result<(), Error> {
+        self.tell_session_with(slot, message, &[])
+    }
+
+    fn tell_session_with(&mut self, slot: u32, message: &ToSession, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
-        match session.link.try_send(message, None) {
+        match session.link.try_send_with(message, fds) {
             Ok(()) => Ok(()),
             // It has died (its end is seen elsewhere), or does not read what it asked for.
             Err(LinkError::Gone) => Ok(()),

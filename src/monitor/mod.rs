@@ -24,6 +24,7 @@ mod offences;
 mod poll;
 mod proxied;
 mod sessions;
+mod shares;
 mod shells;
 mod stopping;
 mod trail;

@@ -16,6 +16,7 @@ use super::listeners::{Listener, ToKeep, accept};
 use super::offences::moment;
 use super::poll::{Poll, Token};
 use super::sessions::{Phase, Sessions, Waits};
+use super::shares::Shares;
 use super::{Error, Roles, system};
 use crate::cell::Privilege;
 use crate::cell::groups::Groups;
@@ -48,6 +49,7 @@ pub(super) struct Node<'a> {
     pub(super) cells: Cells,
     pub(super) groups: Groups,
     pub(super) helpers: Helpers,
+    pub(super) shares: Shares,
     /// Which slot a question to control is about.
     pub(super) tickets: HashMap<u64, u32>,
     pub(super) next_ticket: u64,
@@ -99,6 +101,7 @@ impl<'a> Node<'a> {
             cells: Cells::new(ids()?),
             groups,
             helpers: Helpers::default(),
+            shares: Shares::default(),
             tickets: HashMap::new(),
             next_ticket: 1,
             leaving: Vec::new(),
@@ -385,6 +388,7 @@ impl<'a> Node<'a> {
         match request.message {
             FromSession::Born => session.namespace = request.fd,
             FromSession::Left => session.has_left = true,
+            FromSession::Idle => self.note_why(slot, Why::Told(EndReason::Idle)),
             FromSession::Ready => return self.greet(slot),
             FromSession::Header(heading) => return self.take_header(slot, heading),
             FromSession::Probe { user, .. } if self.is_banned(slot, &user, None) => {}
@@ -489,6 +493,7 @@ impl<'a> Node<'a> {
             match session.link.try_recv::<FromSession>() {
                 Ok(request) if session.may_say(&request.message, now) => match request.message {
                     FromSession::Left => session.has_left = true,
+                    FromSession::Idle => self.note_why(slot, Why::Told(EndReason::Idle)),
                     FromSession::Event(event) => self.report(slot, event),
                     FromSession::Did(deeds) => self.pass_on_deeds(slot, deeds),
                     _ => {}

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -59,6 +60,8 @@ pub(super) struct Session {
     pub(super) awaits_own_keys: bool,
     /// Whose place among the sessions that there may be it takes, from the moment that it is believed.
     pub(super) place: Option<Box<Place>>,
+    /// The bandwidths that it shares with others, for as long as it lives.
+    pub(super) pages: Vec<Arc<OwnedFd>>,
     /// For the audit trail, from the moment somebody is in until the process has ended.
     pub(super) trail: Option<Box<Trail>>,
     /// How often its client was denied.
@@ -255,7 +258,7 @@ impl Phase {
                     Phase::Login { .. } | Phase::Live { .. } | Phase::Ending { .. },
                     FromSession::Event(_) | FromSession::Left
                 )
-                | (Phase::Live { .. } | Phase::Ending { .. }, FromSession::Did(_))
+                | (Phase::Live { .. } | Phase::Ending { .. }, FromSession::Did(_) | FromSession::Idle)
         )
     }
 }
@@ -273,6 +276,7 @@ impl Session {
             proven: None,
             awaits_own_keys: false,
             place: None,
+            pages: Vec::new(),
             trail: None,
             failures: 0,
             has_left: false,
@@ -316,7 +320,7 @@ impl Spent {
         let (spent, most) = match request {
             FromSession::Probe { .. } => (&mut self.probes, MOST_PROBES),
             FromSession::Claim(_) => (&mut self.claims, MOST_CLAIMS),
-            FromSession::Event(_) => (&mut self.events, MOST_EVENTS),
+            FromSession::Event(_) | FromSession::Idle => (&mut self.events, MOST_EVENTS),
             FromSession::Did(deeds) if deeds.deeds.len() > MOST_AT_ONCE => return false,
             FromSession::Did(_) => (&mut self.deeds, MOST_DEEDS),
             // One question at a time, and as many as a client may open channels in a while.

@@ -101,6 +101,7 @@ mod tests {
                 forced_command: forced.map(|text| text.parse().expect("a command")),
                 ..ProgramPolicy::default()
             },
+            bounds: Default::default(),
             takes_own_keys: false,
             last_login: None,
             cover: None,

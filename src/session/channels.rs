@@ -23,6 +23,16 @@ pub(super) enum Channel {
     Done,
 }
 
+impl Channel {
+    fn is_full(&self) -> bool {
+        match self {
+            Channel::Program(program) => program.input.is_full(),
+            Channel::Sftp(sftp) => sftp.is_full(),
+            Channel::Idle | Channel::Done => false,
+        }
+    }
+}
+
 /// All channels, by the library's number.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
@@ -76,9 +86,9 @@ impl Channels {
         }
     }
 
-    /// Whether more input waits for this program than should.
+    /// Whether more input waits for this program, or more requests for their turn, than should.
     pub(super) fn is_full(&self, id: u32) -> bool {
-        matches!(self.open.get(&id), Some(Channel::Program(program)) if program.input.is_full())
+        self.open.get(&id).is_some_and(Channel::is_full)
     }
 
     /// The most input that waits for a program.
@@ -90,9 +100,14 @@ impl Channels {
         self.open.values().map(waiting).max().unwrap_or(0)
     }
 
-    /// Whether more input waits for some program than should.
+    /// The same for any of them.
     pub(super) fn is_any_full(&self) -> bool {
-        self.open.values().any(|channel| matches!(channel, Channel::Program(program) if program.input.is_full()))
+        self.open.values().any(Channel::is_full)
+    }
+
+    /// Whether so many requests wait for their turn that there is hardly room for more.
+    pub(super) fn is_any_stuffed(&self) -> bool {
+        self.open.values().any(|channel| matches!(channel, Channel::Sftp(sftp) if sftp.is_stuffed()))
     }
 
     /// The SFTP engine of a channel that has one.

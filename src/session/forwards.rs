@@ -16,6 +16,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::programs::{Input, feed, lock, ready};
+use super::traffic::Traffic;
 use crate::wire::{Forwarded, Origin, Refusal};
 
 /// Forwards of one connection at the same time, those that are being made among them. A browser keeps some 30 to a proxy.
@@ -247,11 +248,17 @@ impl Forwards {
 }
 
 /// Relays between a socket and its channel until both directions have ended. `room` is held until then.
-pub(super) async fn relay(socket: OwnedFd, forward: Forward, room: OwnedSemaphorePermit, channel: impl Channel) {
+pub(super) async fn relay(
+    socket: OwnedFd,
+    forward: Forward,
+    room: OwnedSemaphorePermit,
+    channel: impl Channel,
+    traffic: Traffic,
+) {
     if let Ok(socket) = ready(socket, Interest::READABLE | Interest::WRITABLE) {
         let up = async {
             tokio::select! {
-                () = feed(&socket, &forward.input) => {}
+                () = feed(&socket, &forward.input, &traffic) => {}
                 () = forward.closed.long_ago() => forward.input.discard(),
             }
             // A socket that is gone already needs to hear nothing.
@@ -259,7 +266,7 @@ pub(super) async fn relay(socket: OwnedFd, forward: Forward, room: OwnedSemaphor
         };
         let down = async {
             tokio::select! {
-                () = drain(&socket, &channel) => channel.eof().await,
+                () = drain(&socket, &channel, &traffic) => channel.eof().await,
                 () = forward.closed.wait() => {}
             }
         };
@@ -274,10 +281,10 @@ pub(super) async fn relay(socket: OwnedFd, forward: Forward, room: OwnedSemaphor
 }
 
 /// Carries what a socket brings to the channel, until its end or the channel's.
-async fn drain(from: &AsyncFd<OwnedFd>, channel: &impl Channel) {
+async fn drain(from: &AsyncFd<OwnedFd>, channel: &impl Channel, traffic: &Traffic) {
     loop {
         let Ok(mut guard) = from.readable().await else { return };
-        let mut bytes = vec![0; MOST_AT_ONCE];
+        let mut bytes = vec![0; traffic.at_once(MOST_AT_ONCE)];
         let got = match guard.try_io(|fd| crate::wire::read(fd.as_fd(), &mut bytes)) {
             // Not ready after all.
             Err(_) => continue,
@@ -287,6 +294,7 @@ async fn drain(from: &AsyncFd<OwnedFd>, channel: &impl Channel) {
         bytes.truncate(got);
         // Small answers do not hold on to the room of large ones.
         bytes.shrink_to_fit();
+        traffic.down(got).await;
         if !channel.send(Bytes::from(bytes)).await {
             return;
         }

@@ -202,6 +202,7 @@ mod tests {
             uploads: UploadPolicy::default(),
             forwards: crate::domain::ForwardPolicy::default(),
             programs: ProgramPolicy::default(),
+            bounds: Default::default(),
             takes_own_keys: false,
             last_login: None,
             cover: None,

@@ -11,6 +11,7 @@ use super::ledger::Ledger;
 use super::monitor_link::MonitorLink;
 use super::own_keys::OwnKeys;
 use super::programs::Worker;
+use super::traffic::Traffic;
 use super::{Confine, Error};
 use crate::domain::{CertificateBlob, Claim, ClaimedName, Factors, KeyBlob, Proof, Secret, Welcome};
 use crate::files::{self, Root};
@@ -65,6 +66,7 @@ pub(super) struct Client {
     ledger: Ledger,
     own_keys: Option<OwnKeys>,
     activity: Activity,
+    traffic: Traffic,
 }
 
 impl Client {
@@ -84,6 +86,7 @@ impl Client {
             ledger: Ledger::default(),
             own_keys: None,
             activity: Activity::default(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -182,8 +185,12 @@ impl Client {
 
     async fn claim(&mut self, user: &str, proof: Proof) -> Result<Verdict, Error> {
         let Ok(user) = ClaimedName::new(user) else { return Ok(Verdict::Out) };
-        match self.monitor.ask(&FromSession::Claim(Claim { user: user.clone(), proof })).await? {
-            ToSession::Granted(granted) => self.enter(granted),
+        let answer = self.monitor.ask_for(&FromSession::Claim(Claim { user: user.clone(), proof })).await?;
+        match answer.message {
+            ToSession::Granted(granted) => {
+                self.traffic.bind(&granted.bounds, answer.fd.into_iter().chain(answer.more).collect())?;
+                self.enter(granted)
+            }
             ToSession::Unavailable { sentence } => {
                 self.access = Some(Access::Nothing(sentence));
                 Ok(Verdict::In)
@@ -266,6 +273,11 @@ impl Client {
     /// Tells the monitor, for the log and the audit trail.
     pub(super) async fn report(&self, event: Event) {
         self.monitor.report(event).await;
+    }
+
+    /// How fast this client may be, and whether anything moves.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic.clone()
     }
 
     /// The counter of what this client does.

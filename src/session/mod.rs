@@ -21,6 +21,7 @@ mod programs;
 mod proxy_header;
 mod sftp_channel;
 mod surroundings;
+mod traffic;
 mod transport;
 mod windows;
 
@@ -153,7 +154,9 @@ impl Prepared {
         };
         let client = login::Client::new(monitor.clone(), self.view.clone(), self.umask, self.confine);
         let client = client.telling(notice).noting(ledger.clone());
-        let activity = client.activity();
+        let (activity, traffic) = (client.activity(), client.traffic());
+        let rested = traffic.rested();
+        tokio::pin!(rested);
         let mut running = self.transport.begin(stream, ends, client).await?;
         loop {
             tokio::select! {
@@ -167,6 +170,12 @@ impl Prepared {
                     let farewell = farewell(reason);
                     running.disconnect(reason.sentence(), farewell).await;
                     return tokio::time::timeout(farewell, running.ended()).await.unwrap_or(Ok(()));
+                }
+                () = &mut rested => {
+                    monitor.say_idle().await;
+                    ledger.close(LAST_DEEDS).await;
+                    running.disconnect(EndReason::Idle.sentence(), FAREWELL).await;
+                    return tokio::time::timeout(FAREWELL, running.ended()).await.unwrap_or(Ok(()));
                 }
                 () = activity.pause(QUIET) => cell::give_back_memory(),
             }

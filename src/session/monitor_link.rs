@@ -141,6 +141,11 @@ impl MonitorLink {
         drop(self.inner.link.try_send(&FromSession::Event(event)));
     }
 
+    /// Says that the client has rested for too long. When the monitor is gone nobody asks.
+    pub(super) async fn say_idle(&self) {
+        drop(self.inner.link.send(&FromSession::Idle).await);
+    }
+
     /// Says that the process ends by itself. When the monitor is gone nobody asks.
     pub(super) fn say_goodbye(&self) {
         drop(self.inner.link.try_send(&FromSession::Left));

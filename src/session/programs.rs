@@ -21,6 +21,7 @@ use super::last_output::LastOutput;
 use super::ledger::Ledger;
 use super::monitor_link::MonitorLink;
 use super::own_keys::OwnKeys;
+use super::traffic::Traffic;
 use crate::domain::{Deed, Finish, PeerText};
 use crate::wire::{
     AsyncLink, Ended, Event, Forward, FromWorker, Link, LinkError, NotStarted, Place, Refusal, Start, Target, ToWorker,
@@ -364,6 +365,8 @@ pub(super) struct Program {
     pub(super) takes_signals: bool,
     /// Whether it has ended and its channel was closed from our side.
     pub(super) is_done: Arc<AtomicBool>,
+    /// How fast its streams may be.
+    pub(super) traffic: Traffic,
 }
 
 impl Program {
@@ -459,14 +462,14 @@ async fn run(
     sink: &impl Sink,
 ) -> Ended {
     let Streams { input, output, errors } = streams;
-    let waiting = program.input.clone();
-    let feeding = tokio::spawn(async move { feed(&input, &waiting).await });
+    let (waiting, traffic) = (program.input.clone(), program.traffic.clone());
+    let feeding = tokio::spawn(async move { feed(&input, &waiting, &traffic).await });
     let (end, has_ended) = watch::channel(false);
     let last = if has_terminal { LastOutput::of_terminal(has_ended) } else { LastOutput::of_pipe() };
-    let out = drain(output, &program.window, sink, false, last);
+    let out = drain(output, program, sink, false, last);
     let err = async {
         if let Some(errors) = errors {
-            drain(errors, &program.window, sink, true, LastOutput::of_pipe()).await;
+            drain(errors, program, sink, true, LastOutput::of_pipe()).await;
         }
     };
     let both = async { tokio::join!(out, err) };
@@ -485,10 +488,11 @@ async fn run(
 
 /// Carries a program's output to the channel, until its end or the channel's. It owns the stream: a program that still
 /// writes when the client is gone is to find nobody there (SIGPIPE).
-async fn drain(from: AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, is_error: bool, mut last: LastOutput) {
+async fn drain(from: AsyncFd<OwnedFd>, program: &Program, sink: &impl Sink, is_error: bool, mut last: LastOutput) {
+    let Program { window, traffic, .. } = program;
     loop {
         let Some(mut guard) = last.more(&from).await else { return };
-        let Some(room) = window.take(MOST_AT_ONCE).await else { return };
+        let Some(room) = window.take(traffic.at_once(MOST_AT_ONCE)).await else { return };
         let mut bytes = vec![0; room];
         let got = guard.try_io(|fd| crate::wire::read(fd.as_fd(), &mut bytes));
         let got = match got {
@@ -507,6 +511,7 @@ async fn drain(from: AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, i
         bytes.truncate(got);
         last.took(got);
         window.put_back(room - got);
+        traffic.down(got).await;
         let counted = Counted { bytes, window: Arc::clone(window) };
         if !sink.send(Bytes::from_owner(counted), is_error).await {
             return;
@@ -515,16 +520,26 @@ async fn drain(from: AsyncFd<OwnedFd>, window: &Arc<Window>, sink: &impl Sink, i
 }
 
 /// Carries what the client sends to a program or a socket, until it is all.
-pub(super) async fn feed(to: &AsyncFd<OwnedFd>, input: &Input) {
+pub(super) async fn feed(to: &AsyncFd<OwnedFd>, input: &Input, traffic: &Traffic) {
     while let Some(part) = input.next().await {
-        let mut rest = part.as_slice();
-        while !rest.is_empty() {
-            let Ok(mut guard) = to.writable().await else { return input.discard() };
-            match guard.try_io(|fd| crate::wire::write(fd.as_fd(), rest)) {
-                Err(_) => {}
-                Ok(Ok(done)) => rest = rest.get(done..).unwrap_or_default(),
-                Ok(Err(_)) => return input.discard(),
+        for piece in part.chunks(traffic.at_once(PIECE)) {
+            traffic.up(piece.len()).await;
+            if !write_all(to, piece).await {
+                return input.discard();
             }
         }
     }
+}
+
+/// Says whether somebody reads it.
+async fn write_all(to: &AsyncFd<OwnedFd>, mut rest: &[u8]) -> bool {
+    while !rest.is_empty() {
+        let Ok(mut guard) = to.writable().await else { return false };
+        match guard.try_io(|fd| crate::wire::write(fd.as_fd(), rest)) {
+            Err(_) => {}
+            Ok(Ok(done)) => rest = rest.get(done..).unwrap_or_default(),
+            Ok(Err(_)) => return false,
+        }
+    }
+    true
 }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::ledger::{HostJournal, Ledger};
+use super::traffic::Traffic;
 use crate::domain::Umask;
 use crate::files::{self, Root};
 use crate::sftp::{Broken, Engine, LinkOrder, Settings, Totals};
@@ -27,6 +28,10 @@ const MOST_LATER: usize = 128 * 1024;
 /// more, and weigh little afterwards; for the others large buffers are worth their memory.
 const LITTLE: u64 = 16 * 1024 * 1024;
 const PIECE: usize = 8 * 1024;
+/// Where a bandwidth is kept to: requests that wait for their turn, beyond which the client's window is kept almost shut, and
+/// beyond which it is not opened at all. The engine takes 4 MiB, and a window that is open has half of that.
+const MUCH_WAITS: usize = 512 * 1024;
+const TOO_MUCH_WAITS: usize = 2 * 1024 * 1024;
 
 /// An engine, and what has left it.
 #[derive(Debug)]
@@ -36,6 +41,7 @@ pub(super) struct SftpChannel {
     pending: usize,
     /// Serves what a turn had no room for; while it does, nobody else serves.
     later: Option<JoinHandle<()>>,
+    traffic: Traffic,
 }
 
 #[derive(Debug)]
@@ -54,6 +60,9 @@ pub(super) struct Waiting {
     served: Arc<Mutex<Served>>,
     made: Bytes,
     under_way: Arc<UnderWay>,
+    traffic: Traffic,
+    /// Bytes of requests that were served and not yet paid for.
+    asked: usize,
 }
 
 impl Waiting {
@@ -68,16 +77,24 @@ impl Waiting {
         self.answers()
     }
 
+    /// Waits for the turn of answers, and of the requests that they are to.
+    pub(super) async fn take_turn(&mut self, answers: usize) {
+        self.traffic.up(std::mem::take(&mut self.asked)).await;
+        self.traffic.down(answers).await;
+    }
+
     fn answers(&mut self) -> Option<Bytes> {
         let mut served = lock(&self.served);
         let (piece, most) = if served.has_read_little() { (PIECE, PIECE) } else { (usize::MAX, MOST_LATER) };
+        let most = self.traffic.at_once(most);
         if self.made.is_empty() {
             if served.broken.is_some() {
                 return None;
             }
-            let mut out = Vec::new();
+            let (mut out, before) = (Vec::new(), served.engine.backlog());
             served.engine.work(&mut out);
-            served.broken = served.engine.resume(&mut out, most).err();
+            served.broken = served.resume_by_turns(&mut out, most, self.traffic.is_limited());
+            self.asked += before.saturating_sub(served.engine.backlog());
             let goes_on = served.broken.is_none() && served.engine.is_busy();
             if !goes_on && out.is_empty() {
                 return None;
@@ -137,6 +154,25 @@ impl Drop for Counted {
 }
 
 impl Served {
+    /// Serves what waits. Where a bandwidth is kept to, so much of requests and answers together as is taken in one turn: a
+    /// request to write is answered by a few bytes.
+    fn resume_by_turns(&mut self, out: &mut Vec<u8>, most: usize, is_limited: bool) -> Option<Broken> {
+        if !is_limited {
+            return self.engine.resume(out, most).err();
+        }
+        let begin = self.engine.backlog();
+        loop {
+            let (before, room) = (self.engine.backlog(), out.len() + 1);
+            if let Err(broken) = self.engine.resume(out, room) {
+                return Some(broken);
+            }
+            let after = self.engine.backlog();
+            if after == before || begin - after + out.len() >= most {
+                return None;
+            }
+        }
+    }
+
     fn has_read_little(&self) -> bool {
         self.engine.totals().read < LITTLE
     }
@@ -182,13 +218,31 @@ impl SftpChannel {
         let journal = Box::new(HostJournal::new(ledger, granted));
         let engine = Engine::new(root, settings).noting(journal);
         let served = Served { engine, broken: None, asked_all: false, is_closed: false };
-        SftpChannel { served: Arc::new(Mutex::new(served)), pending: 0, later: None }
+        let served = Arc::new(Mutex::new(served));
+        SftpChannel { served, pending: 0, later: None, traffic: Traffic::default() }
+    }
+
+    /// The same, held to how fast its connection may be.
+    pub(super) fn within(mut self, traffic: Traffic) -> SftpChannel {
+        self.traffic = traffic;
+        self
+    }
+
+    /// Whether more requests wait for their turn than should.
+    pub(super) fn is_full(&self) -> bool {
+        self.traffic.is_limited() && self.backlog() > MUCH_WAITS
+    }
+
+    /// Whether there is hardly room for more.
+    pub(super) fn is_stuffed(&self) -> bool {
+        self.traffic.is_limited() && self.backlog() > TOO_MUCH_WAITS
     }
 
     /// Serves what arrived.
     pub(super) fn feed(&mut self, input: &[u8], outlet: &mut impl Outlet) -> Result<(), Stopped> {
         let mut out = Vec::new();
-        let room = self.room(outlet);
+        // Where a bandwidth is kept to, a task serves all.
+        let room = if self.traffic.is_limited() { 0 } else { self.room(outlet) };
         let fed = lock(&self.served).engine.feed(input, &mut out, room);
         let served = out.len();
         match fed {
@@ -248,10 +302,19 @@ impl SftpChannel {
     }
 
     fn send_later(&mut self, made: Bytes, outlet: &impl Outlet) {
-        self.later = Some(outlet.send_later(Waiting { served: self.served.clone(), made, under_way: Arc::default() }));
+        self.later = Some(outlet.send_later(Waiting {
+            served: self.served.clone(),
+            made,
+            under_way: Arc::default(),
+            traffic: self.traffic.clone(),
+            asked: 0,
+        }));
     }
 
     fn most_in_a_turn(&self) -> usize {
+        if self.traffic.is_limited() {
+            return 0;
+        }
         if lock(&self.served).has_read_little() { 4 * PIECE } else { MOST_IN_A_TURN }
     }
 

@@ -132,7 +132,7 @@ impl Transport {
     ) -> Result<Running, Error> {
         // One that is gone already is found out soon.
         let ends = ends.or_else(|| stream.peer_addr().ok().zip(stream.local_addr().ok()));
-        let stream = Buffered::new(Prompt::new(stream));
+        let stream = Buffered::new(Prompt::new(stream, client.traffic()));
         let connection = Connection::new(client, self.customs.of_connection(ends));
         let running = server::run_stream(self.config.clone(), stream, connection).await?;
         Ok(Running { running })

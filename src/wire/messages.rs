@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Deeds, Note};
 use crate::domain::{
-    AccountName, AsOf, Ban, Banned, Block, Certified, Claim, ClaimedName, ConnId, Credential, Factors, Facts,
+    AccountName, AsOf, Ban, Banned, Block, Bounds, Certified, Claim, ClaimedName, ConnId, Credential, Factors, Facts,
     ForwardPolicy, Grant, HomePath, KeyBlob, KeyFile, LastLogin, Layout, Limits, ProgramPolicy, Services, Timestamp,
     UploadPolicy, UserName, Welcome,
 };
@@ -37,6 +37,8 @@ pub enum FromSession {
     OpenCell,
     /// The connection is over and the process ends by itself: one that ends without this has crashed. Not answered.
     Left,
+    /// The client did nothing for as long as it may: that is why the connection is over. Not answered.
+    Idle,
     /// Something for the log and the audit trail. Not answered.
     Event(Event),
     /// What the client did, for the audit trail. Not answered.
@@ -201,6 +203,9 @@ pub struct Granted {
     pub forwards: ForwardPolicy,
     /// How the client's programs are run.
     pub programs: ProgramPolicy,
+    /// How long the client may rest, and how fast it is. For each bandwidth a page comes with the message that it shares with
+    /// all sessions that are held to it together.
+    pub bounds: Bounds,
     /// Whether the keys are taken that stand in the user's own `authorized_keys`.
     pub takes_own_keys: bool,
     /// When the user logged in before.
@@ -242,6 +247,8 @@ pub enum EndReason {
     Banned,
     /// Its time is over.
     Over,
+    /// Its client did nothing for as long as it may.
+    Idle,
 }
 
 impl EndReason {
@@ -251,6 +258,7 @@ impl EndReason {
             EndReason::Revoked => "your access was withdrawn; ask the account's owner",
             EndReason::Shutdown => "the server is shutting down; try again later",
             EndReason::Over => "the time of this session is over; log in again if your time is not",
+            EndReason::Idle => "nothing was sent for as long as this login may rest; log in again",
             EndReason::Killed => "this session was ended by an operator",
             EndReason::HeldBack => {
                 "too many failed logins from your address or for this name; wait some minutes, or use a key"
@@ -407,6 +415,8 @@ pub struct SessionRecord {
     pub programs: ProgramPolicy,
     /// What they may take, and what those of its account may together.
     pub limits: (Limits, Limits),
+    /// How long it may rest, and how fast it is.
+    pub bounds: Bounds,
     /// The client's address.
     pub peer: SocketAddr,
     /// All that was shown.

@@ -10,6 +10,7 @@ mod forwards;
 mod link;
 mod messages;
 mod programs;
+mod shared;
 mod streams;
 
 pub use async_link::AsyncLink;
@@ -21,4 +22,5 @@ pub use messages::{
     SessionRecord, ToControl, ToSession, ToZygote, Worth,
 };
 pub use programs::{Ended, FromCell, FromWorker, NotStarted, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
+pub use shared::{make_shared, map_shared, shared_clock};
 pub use streams::{read, set_nonblocking, shut_down_writing, write};

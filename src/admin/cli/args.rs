@@ -287,7 +287,7 @@ pub(super) enum Key {
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
     /// Take the certificates of an authority
-    Add(CaAdd),
+    Add(Box<CaAdd>),
     /// List all authorities
     List,
     /// Take its certificates no more, and end the sessions that logged in with them
@@ -407,7 +407,7 @@ pub(super) enum Totp {
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     pub(super) user: UserName,
-    /// File with the public key that is shown, or the number or fingerprint of one of the user's
+    /// File with the public key or the certificate that is shown, or the number or fingerprint of a key of the user's
     #[arg(long, value_name = "FILE", required_unless_present = "password")]
     pub(super) key: Option<PathBuf>,
     /// The right password is shown

@@ -14,7 +14,8 @@ const LONGEST_LIST: u64 = 700 * 1024;
 
 pub(super) fn run(context: &Context<'_>, command: Ca) -> Result<()> {
     context.perform(match command {
-        Ca::Add(CaAdd { account, user, everybody: _, file, principal, options }) => {
+        Ca::Add(add) => {
+            let CaAdd { account, user, everybody: _, file, principal, options } = *add;
             let holder = match (account, user) {
                 (Some(name), _) => CaHolder::Account { name },
                 (None, Some(name)) => CaHolder::User { name },

@@ -9,11 +9,11 @@ use super::{CommandError, Examination, Result, Start};
 use crate::control::transfer::ImportView;
 use crate::control::{
     AccountView, Answer, AuthenticatorView, AuthorityView, ChangedPath, ExplanationView, GrantView, InvitationView,
-    KeyView, Outcome, RevocationView, Revoked, SessionView, UserView, Verdict, times,
+    KeyView, Limited, Outcome, RevocationView, Revoked, SessionView, UserView, Verdict, times,
 };
 use crate::domain::{
-    Ban, ForwardPolicy, LayerReport, Limits, OwnKeys, Permits, ProgramPolicy, Scope, Shell, Terminals, Terms,
-    Timestamp, UploadPolicy,
+    Ban, ByteCount, ForwardPolicy, LayerReport, Limits, OwnKeys, Permits, ProgramPolicy, Scope, Shell, Terminals,
+    Terms, Timestamp, UploadPolicy,
 };
 use crate::telemetry::Causes;
 
@@ -324,11 +324,24 @@ fn explained(view: &ExplanationView) -> String {
     if let Some(end) = view.decided.until {
         said += &format!("\nuntil {}", times::shown(end));
     }
+    for Limited { what, most, rule } in &view.decided.limits {
+        said += &format!("\nat most {} ({rule})", limit(what, *most));
+    }
     if !view.decided.answers.is_empty() {
         let rows: Vec<_> = view.decided.answers.iter().map(row).collect();
         said += &format!("\n\n{}", layout(&["ASKED", "DECISION", "RULE", "WHY"], &rows));
     }
     said
+}
+
+/// A limit of a session in words.
+fn limit(what: &str, most: u64) -> String {
+    match what {
+        "sessions" => format!("{most} at the same time on a node"),
+        "lasting" => format!("{most} s long"),
+        "idle" => format!("{most} s without a byte either way"),
+        _ => ByteCount::try_from(most).map_or_else(|bad| bad.to_string(), |rate| format!("{rate} a second each way")),
+    }
 }
 
 /// What a key may do, in one cell of a table.
@@ -351,7 +364,10 @@ fn terms(terms: &Terms) -> String {
     let mut said = Vec::new();
     said.extend(terms.expires.map(|end| format!("until {}", times::shown(end))));
     said.extend(terms.sessions.at_once.map(|most| format!("at most {most} sessions")));
+    said.extend(terms.hours.as_ref().map(ToString::to_string));
     said.extend(terms.sessions.lasting.map(|seconds| format!("sessions of at most {seconds} s")));
+    said.extend(terms.sessions.idle.map(|seconds| format!("idle for at most {seconds} s")));
+    said.extend(terms.sessions.bandwidth.map(|bandwidth| format!("{bandwidth} a second each way")));
     said.extend((!terms.from.is_everywhere()).then(|| format!("from {}", terms.from)));
     said.join("; ")
 }

@@ -5,7 +5,8 @@ use clap::Args;
 use super::{CommandError, Result};
 use crate::control::times;
 use crate::domain::{
-    ForcedCommand, KeyChange, Mode, Permits, RelPath, Service, Setting, Sources, TermsChange, Timestamp,
+    ByteCount, ForcedCommand, Hours, KeyChange, Mode, Permits, RelPath, Service, SessionLimits, Setting, Sources,
+    TermsChange, Timestamp,
 };
 
 /// The word that takes a setting back.
@@ -27,6 +28,17 @@ pub(super) struct TermsOptions {
     /// How long a session may last, for example 45m, 8h or 7d; none for ever
     #[arg(long, value_name = "DURATION", value_parser = or_none(lasting))]
     session_limit: Option<Setting<u32>>,
+    /// How long a session may rest without a byte either way, for example 15m; none for ever
+    #[arg(long, value_name = "DURATION", value_parser = or_none(lasting))]
+    idle: Option<Setting<u32>>,
+    /// Bytes in a second, up and down each, of all sessions of a user on a node together, for example 10M; none for as many
+    /// as there are
+    #[arg(long, value_name = "BYTES", value_parser = or_none(bandwidth))]
+    bandwidth: Option<Setting<ByteCount>>,
+    /// Days and times to be logged in at: "mon-fri 08:00-18:00, sat 09:00-12:00 in Europe/Paris" (without a zone in that of
+    /// each node); none for always
+    #[arg(long, value_name = "HOURS", value_parser = or_none(hours))]
+    hours: Option<Setting<Hours>>,
 }
 
 impl TermsOptions {
@@ -37,6 +49,9 @@ impl TermsOptions {
             from: self.from.unwrap_or_default(),
             sessions: self.max_sessions.unwrap_or_default(),
             lasting: self.session_limit.unwrap_or_default(),
+            idle: self.idle.unwrap_or_default(),
+            bandwidth: self.bandwidth.unwrap_or_default(),
+            hours: self.hours.unwrap_or_default(),
         };
         (change != TermsChange::default()).then_some(change)
     }
@@ -163,6 +178,24 @@ fn lasting(text: &str) -> std::result::Result<u32, String> {
         text.get(..end)?.parse::<u32>().ok()?.checked_mul(unit).filter(|seconds| *seconds > 0)
     });
     seconds.ok_or_else(|| "not a duration; write 90s, 45m, 8h or 7d".to_owned())
+}
+
+fn bandwidth(text: &str) -> std::result::Result<ByteCount, String> {
+    match text.parse::<ByteCount>() {
+        Ok(bandwidth) if bandwidth.get() < SessionLimits::LEAST_BANDWIDTH => {
+            Err("less than 64K is not kept to".to_owned())
+        }
+        Ok(bandwidth) => Ok(bandwidth),
+        Err(bad) => Err(bad.to_string()),
+    }
+}
+
+fn hours(text: &str) -> std::result::Result<Hours, String> {
+    let hours: Hours = read(text)?;
+    match hours.zone() {
+        Some(zone) if !times::is_zone(zone) => Err(format!("this host knows no time zone {zone:?}")),
+        _ => Ok(hours),
+    }
 }
 
 fn mode(text: &str) -> std::result::Result<Mode, String> {

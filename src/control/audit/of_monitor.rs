@@ -77,6 +77,7 @@ fn word(why: Why) -> &'static str {
         // Those are not in yet, and no session of theirs is on record.
         Why::Told(EndReason::HeldBack | EndReason::TooSlow) => "client",
         Why::Told(EndReason::Over) => "over",
+        Why::Told(EndReason::Idle) => "idle",
         Why::Broken => "broken",
     }
 }

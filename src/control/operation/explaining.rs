@@ -1,24 +1,45 @@
 //! `enclos explain`: gathers what the rules are asked about. They are asked in `authority`.
 
+use base64ct::{Base64, Encoding};
+
 use super::credentials::{is_named, views};
 use super::{Asked, Done, OperationError, Result, user};
 use crate::authority::{self, Circumstances};
-use crate::control::keys;
 use crate::control::outcome::{ExplanationView, Outcome};
+use crate::control::serve::certified;
 use crate::control::store::{Known, Presented, Store, StoreError, now};
+use crate::control::{certificates, hours, keys};
 use crate::domain::{
-    AccountFacts, AsOf, Attempt, ClaimedName, Facts, KeyBlob, Proof, RelPath, Secret, Shown, Timestamp, UserName,
+    AccountFacts, AsOf, Attempt, CertificateBlob, ClaimedName, Facts, KeyBlob, Proof, RelPath, Secret, Shown,
+    Timestamp, UserName,
 };
 
 /// What is shown at the login, and what is known of it.
 type Step = (Proof, Option<Facts>);
 
 pub(super) async fn explain(store: &Store, asked: Asked) -> Result<Done> {
-    let account = known(store, &asked.user, Presented::Nothing).await?.account;
+    let now = asked.at.unwrap_or(Timestamp(now()));
+    let known = async |shown: Presented<'_>| {
+        let mut known = known(store, &asked.user, shown).await?;
+        hours::look_again(&mut known, now);
+        Ok::<_, OperationError>(known)
+    };
+    let account = known(Presented::Nothing).await?.account;
     let (mut steps, mut shown): (Vec<Step>, Vec<String>) = Default::default();
-    if let Some(key) = &asked.key {
+    if let Some(certificate) = asked.key.as_deref().and_then(certificate_of) {
+        shown.push("certificate".to_owned());
+        let facts = match certificates::parse(&certificate) {
+            Ok(parsed) => {
+                let mut known = known(Presented::Certificate(&parsed)).await?;
+                let verdict = certified(&mut known, &parsed).unwrap_or_else(Shown::Flawed);
+                facts(known, verdict)
+            }
+            Err(flaw) => facts(known(Presented::Nothing).await?, Shown::Flawed(flaw)),
+        };
+        steps.push((Proof::Certificate(certificate), Some(facts)));
+    } else if let Some(key) = &asked.key {
         let blob = key_of(store, &asked.user, key).await?;
-        let mut known = known(store, &asked.user, Presented::Key(&blob)).await?;
+        let mut known = known(Presented::Key(&blob)).await?;
         let fingerprint = known.key.as_ref().map_or_else(|| "an unknown key".to_owned(), |key| key.fingerprint.clone());
         shown.push(format!("key {fingerprint}"));
         let verdict = match known.key.take() {
@@ -29,7 +50,7 @@ pub(super) async fn explain(store: &Store, asked: Asked) -> Result<Done> {
     }
     let nothing = Secret::new("").expect("nothing is not too long");
     if asked.password {
-        let known = known(store, &asked.user, Presented::Nothing).await?;
+        let known = known(Presented::Nothing).await?;
         let verdict = if known.password.is_some() { Shown::RightPassword } else { Shown::WrongPassword };
         shown.push("password".to_owned());
         steps.push((Proof::Password(nothing.clone()), Some(facts(known, verdict))));
@@ -38,12 +59,12 @@ pub(super) async fn explain(store: &Store, asked: Asked) -> Result<Done> {
         return Err(OperationError::NothingShown);
     }
     if asked.totp {
-        let known = known(store, &asked.user, Presented::Nothing).await?;
+        let known = known(Presented::Nothing).await?;
         let verdict = if known.user.has_authenticator { Shown::RightCode } else { Shown::WrongCode };
         shown.push("code".to_owned());
         steps.push((Proof::Code(nothing), Some(facts(known, verdict))));
     }
-    let at = Circumstances { now: asked.at.unwrap_or(Timestamp(now())), from: asked.from };
+    let at = Circumstances { now, from: asked.from };
     let attempts = attempts(&account, &asked)?;
     let decided = authority::explain(&steps, &at, &attempts);
     let view = ExplanationView { user: asked.user, shown, from: at.from, at: at.now, decided };
@@ -64,6 +85,13 @@ async fn known(store: &Store, name: &UserName, shown: Presented<'_>) -> Result<K
             Err(user(store, name).await.err().unwrap_or(OperationError::NoUser { name: name.clone(), nearest: None }))
         }
     }
+}
+
+/// A certificate by its text, as `ssh-keygen -s` writes it.
+fn certificate_of(text: &str) -> Option<CertificateBlob> {
+    let mut words = text.split_whitespace();
+    words.next().filter(|kind| kind.ends_with("-cert-v01@openssh.com"))?;
+    CertificateBlob::new(Base64::decode_vec(words.next()?).ok()?).ok()
 }
 
 /// A key by its text, or one of the user's by its number or fingerprint.

@@ -27,7 +27,7 @@ impl Store {
     /// All accounts, by name.
     pub(crate) async fn accounts(&self) -> Result<Vec<AccountView>, StoreError> {
         let rows = sqlx::query(
-            "SELECT a.name, a.uid, a.gid, a.home, a.status, a.expires, a.sources, a.session_limits, a.max_memory, a.max_processes, a.max_cpu, \
+            "SELECT a.name, a.uid, a.gid, a.home, a.status, a.expires, a.sources, a.session_limits, a.hours, a.max_memory, a.max_processes, a.max_cpu, \
              (SELECT COUNT(*) FROM users u WHERE u.account = a.id) AS users FROM accounts a ORDER BY a.name",
         )
         .fetch_all(&self.pool)
@@ -38,7 +38,7 @@ impl Store {
     /// One account.
     pub(crate) async fn account(&self, name: &AccountName) -> Result<Option<AccountFacts>, StoreError> {
         let row = sqlx::query(
-            "SELECT id, name, uid, gid, home, status, expires, sources, session_limits, max_memory, max_processes, max_cpu \
+            "SELECT id, name, uid, gid, home, status, expires, sources, session_limits, hours, max_memory, max_processes, max_cpu \
              FROM accounts WHERE name = $1",
         )
         .bind(name.as_str())

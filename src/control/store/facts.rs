@@ -44,15 +44,15 @@ pub(crate) struct Known {
 }
 
 /// One row for each grant, and one row for a user without any.
-const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.logins, u.principals, u.own_keys, \
+const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.hours, u.logins, u.principals, u.own_keys, \
     (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
     u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
     u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
     a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
-    a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, \
+    a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, a.hours AS account_hours, \
     a.max_memory AS account_memory, a.max_processes AS account_processes, a.max_cpu AS account_cpu, \
     g.id AS grant_id, g.path, g.mode, g.no_exec, k.fingerprint, k.label, \
-    k.expires AS key_expires, k.sources AS key_sources, k.session_limits AS key_session_limits, k.scope_paths, k.scope_mode, k.scope_services, \
+    k.expires AS key_expires, k.sources AS key_sources, k.session_limits AS key_session_limits, k.hours AS key_hours, k.scope_paths, k.scope_mode, k.scope_services, \
     k.no_terminal, k.scope_command, k.scope_open, k.scope_listen, p.hash, \
     (SELECT COUNT(*) FROM revocations r WHERE (r.kind = 'sha1' AND r.value = $3) \
     OR (r.kind = 'key' AND r.value = $4)) AS revocations, \

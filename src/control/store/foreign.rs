@@ -15,8 +15,9 @@ use sqlx::{AnyPool, AssertSqlSafe, Column as _, Row as _, TypeInfo as _, ValueRe
 
 use super::facts::Known;
 use super::tables::{Cell, Kind, table};
-use super::{Bell, StoreError, connect};
+use super::{Bell, StoreError, connect, now};
 use crate::config::{Database, Ids, UsersFrom};
+use crate::control::hours::opening;
 use crate::control::keys::ParsedKey;
 use crate::control::operation::{OperationError, accounts, grants, programs};
 use crate::domain::{
@@ -214,6 +215,7 @@ impl Foreign {
             limits: Limits::default(),
         };
         let account = AccountFacts { id: AccountId(number_of("account", account.name.as_str())), ..account };
+        let hours = said.read("users", "hours")?;
         let user = UserFacts {
             id: UserId(number_of("user", name.as_str())),
             name: name.clone(),
@@ -222,6 +224,8 @@ impl Foreign {
                 _ => Status::Active,
             },
             terms: Terms {
+                open: opening(hours.as_ref(), Timestamp(now())),
+                hours,
                 expires: said.number("users", "expires")?.map(Timestamp),
                 from: said.read("users", "sources")?.unwrap_or_default(),
                 sessions: said.read("users", "session_limits")?.unwrap_or_default(),

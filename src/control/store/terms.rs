@@ -5,7 +5,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::users::maybe;
-use super::{Change, Store, StoreError, parse};
+use super::{Change, Store, StoreError, now, parse};
+use crate::control::hours::opening;
 use crate::domain::{AccountId, Mode, Scope, Terms, Timestamp, UserId};
 
 /// A table whose rows are credentials, or are going to be.
@@ -31,8 +32,8 @@ macro_rules! narrowing {
     ($of:literal) => {
         narrowing!(
             $of,
-            "expires" "sources" "session_limits" "scope_paths" "scope_mode" "scope_services" "no_terminal" "scope_command"
-            "scope_open" "scope_listen"
+            "expires" "sources" "session_limits" "hours" "scope_paths" "scope_mode" "scope_services" "no_terminal"
+            "scope_command" "scope_open" "scope_listen"
         )
     };
     ($of:literal, $($column:literal)+) => {
@@ -42,13 +43,14 @@ macro_rules! narrowing {
 pub(super) use narrowing;
 
 /// Where the terms stand in a row of what they are about.
-pub(super) const TERMS: [&str; 3] = ["expires", "sources", "session_limits"];
+pub(super) const TERMS: [&str; 4] = ["expires", "sources", "session_limits", "hours"];
 
 /// Where those of the account stand in a row of one of its users.
-pub(super) const ACCOUNT_TERMS: [&str; 3] = ["account_expires", "account_sources", "account_session_limits"];
+pub(super) const ACCOUNT_TERMS: [&str; 4] =
+    ["account_expires", "account_sources", "account_session_limits", "account_hours"];
 
 /// Where those of a key stand in such a row.
-pub(super) const KEY_TERMS: [&str; 3] = ["key_expires", "key_sources", "key_session_limits"];
+pub(super) const KEY_TERMS: [&str; 4] = ["key_expires", "key_sources", "key_session_limits", "key_hours"];
 
 impl Store {
     /// Says when and from where an account may be used.
@@ -73,11 +75,13 @@ impl Store {
 }
 
 async fn set_terms(change: &mut Change, table: &'static str, id: i64, terms: &Terms) -> Result<(), StoreError> {
-    let update = format!("UPDATE {table} SET expires = $1, sources = $2, session_limits = $3 WHERE id = $4");
+    let update =
+        format!("UPDATE {table} SET expires = $1, sources = $2, session_limits = $3, hours = $4 WHERE id = $5");
     sqlx::query(AssertSqlSafe(update))
         .bind(terms.expires.map(|end| end.0))
         .bind(terms.from.to_string())
         .bind(terms.sessions.to_string())
+        .bind(terms.hours.as_ref().map(ToString::to_string))
         .bind(id)
         .execute(&mut **change)
         .await?;
@@ -112,13 +116,16 @@ pub(super) async fn narrow(
     Ok(())
 }
 
-/// The terms in their columns.
-pub(super) fn terms_of(row: &AnyRow, columns: [&'static str; 3]) -> Result<Terms, StoreError> {
-    let [expires, sources, sessions] = columns;
+/// The terms in their columns, with what their hours come to now.
+pub(super) fn terms_of(row: &AnyRow, columns: [&'static str; 4]) -> Result<Terms, StoreError> {
+    let [expires, sources, sessions, hours] = columns;
+    let hours = maybe(row, hours)?;
     Ok(Terms {
         expires: row.try_get::<Option<i64>, _>(expires)?.map(Timestamp),
         from: parse("list of addresses", row.try_get(sources)?)?,
         sessions: parse("limits of sessions", row.try_get(sessions)?)?,
+        open: opening(hours.as_ref(), Timestamp(now())),
+        hours,
     })
 }
 

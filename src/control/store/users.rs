@@ -14,7 +14,7 @@ use crate::domain::{
 };
 
 /// What is listed of users, with what is asked of them still to come.
-const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.logins, u.principals, u.own_keys, \
+const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.hours, u.logins, u.principals, u.own_keys, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
@@ -49,11 +49,11 @@ impl Store {
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
         let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.logins, u.principals, u.own_keys, \
+            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.hours, u.logins, u.principals, u.own_keys, \
              (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
              u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
              u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
-             a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, \
+             a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, a.hours AS account_hours, \
              a.max_memory AS account_memory, a.max_processes AS account_processes, a.max_cpu AS account_cpu FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
         )
         .bind(name)

@@ -66,6 +66,7 @@ impl Outlet for ChannelOutlet<'_> {
         let (id, handle) = (self.id, self.session.handle());
         tokio::spawn(async move {
             while let Some(answers) = waiting.next().await {
+                waiting.take_turn(answers.len()).await;
                 if answers.is_empty() {
                     // A large file is being copied or read: everything else on the connection comes first.
                     tokio::task::yield_now().await;
@@ -191,7 +192,8 @@ impl Connection {
         match self.client.root(granted) {
             Ok(root) => {
                 let links = LinkOrder::of_client(session.remote_sshid());
-                let sftp = SftpChannel::new(root, granted, self.client.umask(), links, self.client.ledger());
+                let (ledger, traffic) = (self.client.ledger(), self.client.traffic());
+                let sftp = SftpChannel::new(root, granted, self.client.umask(), links, ledger).within(traffic);
                 self.channels.set(number(id), Channel::Sftp(Box::new(sftp)));
                 self.own_end.push(id);
                 session.channel_success(id)?;
@@ -241,6 +243,7 @@ impl Connection {
             window: Arc::default(),
             takes_signals,
             is_done: Arc::default(),
+            traffic: self.client.traffic(),
         };
         self.client.ledger().note(Deed::Started {
             number: program.number,
@@ -284,7 +287,7 @@ impl Connection {
         if !self.channels.is_any_full() && !self.forwards.is_full() {
             return Pile::Small;
         }
-        if self.channels.most_input().max(self.forwards.input()) > MOST_PILED {
+        if self.channels.is_any_stuffed() || self.channels.most_input().max(self.forwards.input()) > MOST_PILED {
             return Pile::Full;
         }
         Pile::Large { is_cause: self.channels.is_full(channel) || self.forwards.is_full_at(channel) }

@@ -18,6 +18,7 @@ use crate::session::ledger::Ledger;
 use crate::session::login::Access;
 use crate::session::monitor_link::MonitorLink;
 use crate::session::programs::Worker;
+use crate::session::traffic::Traffic;
 use crate::wire::{Event, Place, Reason, Refusal, Target};
 
 /// What refusals are called in the log.
@@ -140,7 +141,8 @@ impl Connection {
             Ok((worker, room, target)) => {
                 let (_, channel) = channel.split();
                 let forward = self.forwards.open(number(channel.id()));
-                let connecting = Connecting { worker, forward, room, outlet: Outlet { channel }, reply };
+                let (outlet, traffic) = (Outlet { channel }, self.client.traffic());
+                let connecting = Connecting { worker, forward, room, outlet, reply, traffic };
                 tokio::spawn(connecting.finish(target, self.client.auditor(), self.client.ledger()));
             }
             Err(refusal) => reply.reject(failure(refusal)).await,
@@ -196,7 +198,9 @@ impl Connection {
             Place::Agent => Called::Agent,
         };
         self.client.ledger().note(Deed::Listening { on: called.told() });
-        tokio::spawn(offer_all(accepted, called.clone(), handle, self.forwards.clone(), self.client.ledger()));
+        let ours =
+            Ours { forwards: self.forwards.clone(), ledger: self.client.ledger(), traffic: self.client.traffic() };
+        tokio::spawn(offer_all(accepted, called.clone(), handle, ours));
         self.listening.insert(called, (worker, listener));
         Ok(port)
     }
@@ -231,6 +235,7 @@ struct Connecting {
     room: OwnedSemaphorePermit,
     outlet: Outlet,
     reply: ChannelOpenHandle,
+    traffic: Traffic,
 }
 
 impl Connecting {
@@ -241,7 +246,7 @@ impl Connecting {
             Ok(socket) => {
                 ledger.note(Deed::Connected { to });
                 self.reply.accept().await;
-                forwards::relay(socket, self.forward, self.room, self.outlet).await;
+                forwards::relay(socket, self.forward, self.room, self.outlet, self.traffic).await;
             }
             Err(refusal) => {
                 self.forward.give_up();
@@ -255,28 +260,25 @@ impl Connecting {
 }
 
 /// Offers those who connect to one place to the client. When the connection has no room for more they are turned away.
-async fn offer_all(
-    mut accepted: mpsc::Receiver<Accepted>,
-    called: Called,
-    handle: Handle,
-    forwards: Forwards,
-    ledger: Ledger,
-) {
+async fn offer_all(mut accepted: mpsc::Receiver<Accepted>, called: Called, handle: Handle, ours: Ours) {
     while let Some(one) = accepted.recv().await {
-        if let Some(room) = forwards.room() {
-            tokio::spawn(offer(one, called.clone(), handle.clone(), (forwards.clone(), ledger.clone()), room));
+        if let Some(room) = ours.forwards.room() {
+            tokio::spawn(offer(one, called.clone(), handle.clone(), ours.clone(), room));
         }
     }
 }
 
+/// What every forward of a connection has to do with.
+#[derive(Clone)]
+struct Ours {
+    forwards: Forwards,
+    ledger: Ledger,
+    traffic: Traffic,
+}
+
 /// Offers one: a client that does not take it hears no more of it.
-async fn offer(
-    one: Accepted,
-    called: Called,
-    handle: Handle,
-    (forwards, ledger): (Forwards, Ledger),
-    room: OwnedSemaphorePermit,
-) {
+async fn offer(one: Accepted, called: Called, handle: Handle, ours: Ours, room: OwnedSemaphorePermit) {
+    let Ours { forwards, ledger, traffic } = ours;
     let on = called.told();
     let Ok(channel) = open(&one, called, &handle).await else { return };
     let from = one.origin.as_ref().map_or_else(String::new, |origin| format!("{}:{}", origin.address, origin.port));
@@ -284,7 +286,7 @@ async fn offer(
     // Its own end for what comes is not used: data comes by callback.
     let (_, channel) = channel.split();
     if let Some(forward) = forwards.confirmed(number(channel.id())) {
-        forwards::relay(one.socket, forward, room, Outlet { channel }).await;
+        forwards::relay(one.socket, forward, room, Outlet { channel }, traffic).await;
     }
 }
 

@@ -13,6 +13,7 @@ use crate::session::Error;
 use crate::session::asked::Asked;
 use crate::session::channels::Channel;
 use crate::session::forwards::Taken;
+use crate::session::windows::Pile;
 use crate::wire::{Event, Place, Target, ToWorker};
 
 /// Smallest RSA key whose signature is looked at.
@@ -268,6 +269,11 @@ impl server::Handler for Connection {
 
     async fn data(&mut self, id: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Error> {
         self.client.activity().note();
+        let traffic = self.client.traffic();
+        traffic.note();
+        if traffic.is_limited() && self.pile(number(id)) != Pile::Small {
+            traffic.hold();
+        }
         if let Some(program) = self.channels.program(number(id)) {
             if !program.input.push(data) {
                 return self.finish(id, session, Some("more input than the program can take; it was ended"), 255);
@@ -295,6 +301,7 @@ impl server::Handler for Connection {
     }
 
     async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {
+        self.client.traffic().note();
         if let Some(program) = self.channels.program(number(id)) {
             program.window.is_now(size);
             return Ok(());

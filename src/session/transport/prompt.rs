@@ -1,4 +1,5 @@
-//! A TCP stream that acknowledges at once while a client logs in.
+//! A TCP stream that acknowledges at once while a client logs in, and that is not read for moments when more has come than
+//! should.
 //!
 //! Clients send several small packets in a row there, and without TCP_NODELAY each waits for the one before to be
 //! acknowledged (Nagle's algorithm, RFC 896; OpenSSH's client sets the option late, libraries often never). The kernel
@@ -11,6 +12,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use crate::session::traffic::Traffic;
 
 /// Reads that belong to logging in; a key exchange and three attempts take about twelve.
 const READS: u8 = 16;
@@ -20,11 +24,25 @@ const READS: u8 = 16;
 pub(super) struct Prompt {
     stream: TcpStream,
     left: u8,
+    traffic: Traffic,
+    held: Option<Pin<Box<Sleep>>>,
 }
 
 impl Prompt {
-    pub(super) fn new(stream: TcpStream) -> Prompt {
-        Prompt { stream, left: READS }
+    pub(super) fn new(stream: TcpStream, traffic: Traffic) -> Prompt {
+        Prompt { stream, left: READS, traffic, held: None }
+    }
+
+    /// Waits for the end of a hold.
+    fn poll_held(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(until) = self.traffic.held_until() {
+            self.held = Some(Box::pin(tokio::time::sleep_until(until)));
+        }
+        let over = self.held.as_mut().map_or(Poll::Ready(()), |held| held.as_mut().poll(context));
+        if over.is_ready() {
+            self.held = None;
+        }
+        over
     }
 }
 
@@ -34,6 +52,7 @@ impl AsyncRead for Prompt {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_held(context));
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if read.is_ready() && self.left > 0 {
             self.left -= 1;

@@ -59,7 +59,11 @@ pub const KINDS: &[Kind] = &[
         says: "A connection with a login ended.",
         fields: &[
             ("seconds", "number", "how long it lasted"),
-            ("why", "text", "`client`, `over` (its time was), `revoked`, `banned`, `shutdown`, `killed` or `broken`"),
+            (
+                "why",
+                "text",
+                "`client`, `over` (its time was), `idle` (for too long), `revoked`, `banned`, `shutdown`, `killed` or `broken`",
+            ),
         ],
     },
     Kind {

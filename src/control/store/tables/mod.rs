@@ -14,9 +14,9 @@ use std::str::FromStr;
 
 use crate::control::hashes;
 use crate::domain::{
-    AccountName, Cpu, DirectoryMode, FileMode, ForcedCommand, HomePath, Logins, Memory, Mode, NamePatterns, Network,
-    Permits, Principals, Processes, RelPath, ScopePaths, Services, SessionLimits, Shell, Sources, Terminals, Umask,
-    Uploads, UserName, View,
+    AccountName, Cpu, DirectoryMode, FileMode, ForcedCommand, HomePath, Hours, Logins, Memory, Mode, NamePatterns,
+    Network, Permits, Principals, Processes, RelPath, ScopePaths, Services, SessionLimits, Shell, Sources, Terminals,
+    Umask, Uploads, UserName, View,
 };
 
 pub(in crate::control) use merge::{Conflict, Merge, Merged};
@@ -235,6 +235,7 @@ const CREATED: Column = history("created", TIME, Unsaid::Now);
 const EXPIRES: Column = column("expires", TIME, Unsaid::Null);
 const SOURCES: Column = column("sources", Kind::Text(reads::<Sources>), Unsaid::Text(""));
 const SESSION_LIMITS: Column = column("session_limits", Kind::Text(reads::<SessionLimits>), Unsaid::Text(""));
+const HOURS: Column = column("hours", Kind::Text(reads::<Hours>), Unsaid::Null);
 const STATUS: Column = column("status", Kind::Text(status), Unsaid::Text("active"));
 const MEMORY: Column = column("max_memory", Kind::Text(reads::<Memory>), Unsaid::Null);
 const PROCESSES: Column = column("max_processes", Kind::Text(reads::<Processes>), Unsaid::Null);
@@ -254,6 +255,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             EXPIRES,
             SOURCES,
             SESSION_LIMITS,
+            HOURS,
             MEMORY,
             PROCESSES,
             CPU,
@@ -285,6 +287,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             EXPIRES,
             SOURCES,
             SESSION_LIMITS,
+            HOURS,
             column("logins", Kind::Text(reads::<Logins>), Unsaid::Text("")),
             column("principals", Kind::Text(reads::<Principals>), Unsaid::Text("")),
             column("own_keys", Kind::Text(own_keys), Unsaid::Text("refused")),
@@ -323,6 +326,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             EXPIRES,
             SOURCES,
             SESSION_LIMITS,
+            HOURS,
             column("scope_paths", Kind::Text(reads::<ScopePaths>), Unsaid::Null),
             column("scope_mode", Kind::Text(reads::<Mode>), Unsaid::Null),
             column("scope_services", Kind::Text(reads::<Services>), Unsaid::Null),
