@@ -19,6 +19,14 @@ fn sample(table: &str, column: &str) -> &'static [&'static str] {
         (_, "max_processes") => &["200"],
         (_, "max_cpu") => &["150%"],
         (_, "session_limits") => &["", "sessions=3", "sessions=1 lasting=3600 idle=60 bandwidth=10M"],
+        ("authorities", "fingerprint") => &["SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ"],
+        ("authorities", "algorithm") => &["ssh-ed25519"],
+        ("authorities", "label") => &["", "ca"],
+        ("authorities", "principals") => &["", "ops\nweb"],
+        ("bans", "block") => &["192.0.2.0/24", "2001:db8::/64"],
+        ("bans", "name") => &["", "mallory"],
+        ("bans", "origin") => &["operator", "penalty"],
+        ("bans", "reason") => &["", "it's noisy"],
         (_, "hours") => &["mon-fri 08:00-18:00", "daily 22:00-06:00 in Europe/Paris"],
         (_, "sources") => &["", "192.0.2.0/24", "10.0.0.0/8,!10.0.0.1"],
         ("users", "services") => &["sftp", "sftp,shell", "rsync", "sftp,exec,forward-local"],
@@ -37,15 +45,15 @@ fn sample(table: &str, column: &str) -> &'static [&'static str] {
         ("public_keys", "origin") => &["operator", "invite", "own"],
         ("refused_keys", "fingerprint") => &["SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ"],
         ("users", "principals") => &["", "ops", "ops\nweb"],
-        ("public_keys", "scope_command") => &["borg serve", "echo \"$SSH_ORIGINAL_COMMAND\""],
-        ("public_keys", "scope_open" | "scope_listen") => &["none", "db:3306,localhost:*"],
+        ("public_keys" | "authorities", "scope_command") => &["borg serve", "echo \"$SSH_ORIGINAL_COMMAND\""],
+        ("public_keys" | "authorities", "scope_open" | "scope_listen") => &["none", "db:3306,localhost:*"],
         ("revocations", "kind") => &["key", "sha1", "id", "serials"],
         ("revocations", "authority") => &["", "SHA256:UCUiLr7Pjs9wFFJMDByLgc3NrtdU344OgUM45wZPcIQ"],
         ("users", "last_from") => &["192.0.2.7", "2001:db8::1"],
         ("public_keys", "label") => &["", "laptop", "ü ' \" \\ ;--"],
-        ("public_keys", "scope_paths") => &["www", "logs\nwww/releases"],
-        ("public_keys", "scope_mode") => &["ro", "upload"],
-        ("public_keys", "scope_services") => &["sftp"],
+        ("public_keys" | "authorities", "scope_paths") => &["www", "logs\nwww/releases"],
+        ("public_keys" | "authorities", "scope_mode") => &["ro", "upload"],
+        ("public_keys" | "authorities", "scope_services") => &["sftp"],
         ("passwords", "hash") => {
             &["$5$saltsalt$myjXcpMpE2Ofk7fj9hqyNYSn6lmWG4Mqnjx.KIRRr4/", "$1$xy$PyqBeJVhgjyPhe/YVnpmY."]
         }
@@ -97,6 +105,10 @@ fn random_dump(seed: u64) -> Dump {
         let value = format!("lost laptop {n}, 'quoted'");
         add("revocations", random_row(&mut rng, "revocations", &[("value", value.as_str().into())]));
     }
+    if rng.random_bool(0.5) {
+        add("bans", random_row(&mut rng, "bans", &[]));
+        add("authorities", random_row(&mut rng, "authorities", &[("account", Cell::Null), ("login", Cell::Null)]));
+    }
     for a in 0..rng.random_range(0..3) {
         let account = format!("account-{a}");
         let home = format!("/srv/{account} with 'quotes'");
@@ -104,6 +116,10 @@ fn random_dump(seed: u64) -> Dump {
             "accounts",
             random_row(&mut rng, "accounts", &[("name", account.as_str().into()), ("home", home.as_str().into())]),
         );
+        if rng.random_bool(0.5) {
+            let said = [("account", account.as_str().into()), ("login", Cell::Null)];
+            add("authorities", random_row(&mut rng, "authorities", &said));
+        }
         for u in 0..rng.random_range(0..4) {
             let user = format!("user-{a}.{u}");
             let name = Cell::from(user.as_str());
@@ -122,6 +138,10 @@ fn random_dump(seed: u64) -> Dump {
                     let said = [("login", name.clone()), ("path", path.into()), ("mode", mode.as_str().into())];
                     add("grants", random_row(&mut rng, "grants", &said));
                 }
+            }
+            if rng.random_bool(0.3) {
+                let said = [("account", Cell::Null), ("login", name.clone())];
+                add("authorities", random_row(&mut rng, "authorities", &said));
             }
             for _ in 0..rng.random_range(0..3) {
                 let (blob, fingerprint) = random_key(&mut rng);
@@ -252,6 +272,38 @@ async fn conflicts_are_named_and_nothing_is_written(fresh: Fresh) {
     store.merge(&dump, Merge::Kept).await.expect("merged");
     assert!(matches!(store.changes_since(then).await.expect("changes"), Changes::Known(list) if list.len() == 1));
     store.close().await;
+}
+
+async fn nobody_is_trusted_with_those_who_are_there_already(fresh: Fresh) {
+    let store = open(&fresh).await;
+    merged(&store, BOB.as_bytes()).await;
+    let authority = |whose: &str, name: &str| {
+        let row = format!(
+            r#""authorities": [{{{whose}"fingerprint": "SHA256:x", "algorithm": "ssh-ed25519"}}], "passwords""#
+        );
+        BOB.replace("\"passwords\"", &row).replace("bob", name)
+    };
+    for whose in ["", r#""account": "acme", "#, r#""login": "bob", "#] {
+        let merged = merged(&store, authority(whose, "bob").as_bytes()).await;
+        let said: Vec<_> = merged.conflicts.iter().map(|conflict| (conflict.table, &conflict.differs[..5])).collect();
+        assert_eq!(said, [("authorities", "trust")], "{whose}");
+    }
+    assert!(store.authorities().await.expect("a list").is_empty());
+    let of_new = merged(&store, authority(r#""login": "bob", "#, "eve").as_bytes()).await;
+    assert_eq!((of_new.added.get("authorities"), of_new.conflicts.len()), (Some(&1), 0));
+    let again = merged(&store, authority(r#""login": "bob", "#, "eve").as_bytes()).await;
+    assert!(again.added.is_empty() && again.conflicts.is_empty(), "{again:?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn nobody_is_trusted_with_those_who_are_there_already_on_sqlite() {
+    nobody_is_trusted_with_those_who_are_there_already(on_sqlite()).await;
+}
+
+#[tokio::test]
+async fn nobody_is_trusted_with_those_who_are_there_already_on_postgres() {
+    nobody_is_trusted_with_those_who_are_there_already(on_postgres()).await;
 }
 
 #[tokio::test]

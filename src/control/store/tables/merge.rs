@@ -2,7 +2,8 @@
 //!
 //! What two databases say of an account is its row; what they say of a user is its row and all that hangs on it. A user that
 //! is there already is left alone when both say the same, and is a conflict otherwise: nothing is mixed, so that a key that
-//! was taken away here does not come back out of a file.
+//! was taken away here does not come back out of a file. Nor does an authority whose certificates are taken, wherever it would
+//! speak for somebody who is there already.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,8 @@ pub(in crate::control) struct Merged {
     pub(in crate::control) new: Vec<(&'static str, String)>,
     /// Users that were there.
     known: BTreeSet<String>,
+    /// Accounts that were there, in the file or not.
+    accounts: BTreeSet<String>,
 }
 
 /// Whether the rows are to stay, or only to be tried.
@@ -46,13 +49,15 @@ impl Store {
     /// Puts all rows of a dump into the database. With conflicts nothing is.
     pub(in crate::control) async fn merge(&self, dump: &Dump, merge: Merge) -> Result<Merged, StoreError> {
         let mut change = self.about(About::Anyone).change().await?;
-        let mut merged = Merged::default();
+        let accounts: Vec<String> = sqlx::query_scalar("SELECT name FROM accounts").fetch_all(&mut *change).await?;
+        let mut merged = Merged { accounts: accounts.into_iter().collect(), ..Merged::default() };
         for table in TABLES {
             let rows = dump.0.get(table.name).map_or(&[][..], Vec::as_slice);
             match table.columns.first() {
                 Some(first) if matches!(first.kind, Kind::User) => {
                     merged.hang_on_users(&mut change, table, rows).await?;
                 }
+                _ if table.name == "authorities" => merged.trust(&mut change, table, rows).await?,
                 _ => merged.stand_alone(&mut change, table, rows).await?,
             }
         }
@@ -100,6 +105,37 @@ impl Merged {
                     if table.name == "users" {
                         self.known.insert(name);
                     }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Authorities for those who are new; of others it has to be so already.
+    async fn trust(&mut self, change: &mut Change, table: &'static Table, rows: &[Row]) -> Result<(), StoreError> {
+        let speaks_for_known = |row: &Row, these: &Merged| match (row.first(), row.get(1)) {
+            (_, Some(Cell::Text(user))) => these.known.contains(user),
+            (Some(Cell::Text(account)), _) => these.accounts.contains(account),
+            _ => !these.accounts.is_empty(),
+        };
+        for row in rows {
+            let key: Vec<&Cell> = table.key.iter().filter_map(|name| row.get(table.column(name)?)).collect();
+            let name = table.name_of(row);
+            let differs = match find(change, table, table.key, &key).await?.first() {
+                Some(here) => difference(table, here, row),
+                None if speaks_for_known(row, self) => Some("trust: it is not trusted here; see enclos ca add"),
+                None => {
+                    add(change, table, row).await?;
+                    *self.added.entry(table.name).or_default() += 1;
+                    self.new.push((table.name, name));
+                    continue;
+                }
+            };
+            match differs {
+                None => *self.unchanged.entry(table.name).or_default() += 1,
+                Some(differs) => {
+                    let differs = differs.to_owned();
+                    self.conflicts.insert(Conflict { table: table.name, name, differs });
                 }
             }
         }

@@ -14,9 +14,9 @@ use std::str::FromStr;
 
 use crate::control::hashes;
 use crate::domain::{
-    AccountName, Cpu, DirectoryMode, FileMode, ForcedCommand, HomePath, Hours, Logins, Memory, Mode, NamePatterns,
-    Network, Permits, Principals, Processes, RelPath, ScopePaths, Services, SessionLimits, Shell, Sources, Terminals,
-    Umask, Uploads, UserName, View,
+    AccountName, BanOrigin, Block, Cpu, DirectoryMode, FileMode, ForcedCommand, HomePath, Hours, Logins, Memory, Mode,
+    NamePatterns, Network, Permits, Principals, Processes, RelPath, ScopePaths, Services, SessionLimits, Shell,
+    Sources, Terminals, Umask, Uploads, UserName, View,
 };
 
 pub(in crate::control) use merge::{Conflict, Merge, Merged};
@@ -204,6 +204,25 @@ fn revoked(text: &str) -> Result<String, String> {
     only(matches!(text, "key" | "sha1" | "id" | "serials"), text, "it is neither key, sha1, id nor serials")
 }
 
+fn fingerprint(text: &str) -> Result<String, String> {
+    let is_one = text.strip_prefix("SHA256:").is_some_and(|digest| !digest.is_empty() && plain(digest).is_ok());
+    only(is_one, text, "it is no fingerprint such as ssh-keygen -l prints")
+}
+
+/// The addresses of a ban, which may be on a name alone.
+fn block(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { reads::<Block>(text) }
+}
+
+/// The name of a ban, which may be on addresses alone.
+fn banned_name(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { reads::<UserName>(text) }
+}
+
+fn ban_origin(text: &str) -> Result<String, String> {
+    only(text.parse::<BanOrigin>().is_ok(), text, "it is neither operator nor penalty")
+}
+
 /// What an authority calls a certificate: anything.
 fn key_id(text: &str) -> Result<String, String> {
     only(text.len() <= crate::domain::CertificateBlob::LONGEST, text, "it is too long")
@@ -340,6 +359,44 @@ pub(in crate::control) const TABLES: &[Table] = &[
         order: "id",
     },
     Table {
+        name: "authorities",
+        columns: &[
+            column("account", Kind::Account, Unsaid::Null),
+            column("login", Kind::User, Unsaid::Null),
+            column("fingerprint", Kind::Text(fingerprint), Unsaid::Refused),
+            column("algorithm", Kind::Text(plain), Unsaid::Refused),
+            column("label", Kind::Text(plain), Unsaid::Text("")),
+            column("principals", Kind::Text(reads::<Principals>), Unsaid::Text("")),
+            EXPIRES,
+            SOURCES,
+            SESSION_LIMITS,
+            HOURS,
+            column("scope_paths", Kind::Text(reads::<ScopePaths>), Unsaid::Null),
+            column("scope_mode", Kind::Text(reads::<Mode>), Unsaid::Null),
+            column("scope_services", Kind::Text(reads::<Services>), Unsaid::Null),
+            column("no_terminal", FLAG, Unsaid::Number(0)),
+            column("scope_command", Kind::Text(reads::<ForcedCommand>), Unsaid::Null),
+            column("scope_open", Kind::Text(reads::<Permits>), Unsaid::Null),
+            column("scope_listen", Kind::Text(reads::<Permits>), Unsaid::Null),
+            CREATED,
+        ],
+        key: &["account", "login", "fingerprint"],
+        order: "id",
+    },
+    Table {
+        name: "bans",
+        columns: &[
+            column("block", Kind::Text(block), Unsaid::Text("")),
+            column("name", Kind::Text(banned_name), Unsaid::Text("")),
+            history("origin", Kind::Text(ban_origin), Unsaid::Text("operator")),
+            history("reason", Kind::Text(plain), Unsaid::Text("")),
+            history("made", TIME, Unsaid::Now),
+            history("ends", TIME, Unsaid::Null),
+        ],
+        key: &["block", "name"],
+        order: "id",
+    },
+    Table {
         name: "revocations",
         columns: &[
             column("kind", Kind::Text(revoked), Unsaid::Refused),
@@ -392,10 +449,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("public_keys.id", "the same"),
     ("revocations.id", "the same"),
     ("invitations", "each is good once, in the database it was made in"),
-    ("authorities", "whom a database trusts is said in it: enclos ca list, and enclos ca add there"),
+    ("authorities.id", "the same"),
+    ("bans.id", "the same"),
     ("_sqlx_migrations", "the other database has its own"),
     ("audit", "what happened belongs to the database it happened in; enclos audit prints it"),
-    ("bans", "they are about what troubles this installation, and most end soon; enclos ban list --json prints them"),
     ("change_count", "nodes of this database count by it"),
     ("changes", "nodes of this database have heard of them"),
 ];

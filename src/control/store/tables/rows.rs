@@ -24,17 +24,20 @@ impl Table {
         format!("SELECT {} FROM {} t ORDER BY {}", self.selected(), self.name, order.join(", "))
     }
 
-    /// The rows with some cells.
-    fn select_by(&self, names: &[&str]) -> String {
-        let wanted = |(n, name): (usize, &&str)| {
+    /// The rows with some cells. What is nothing is not bound.
+    fn select_by(&self, names: &[&str], values: &[&Cell]) -> String {
+        let wanted = |(n, (name, value)): (usize, (&&str, &&Cell))| {
             let kind = self.columns.iter().find(|column| column.name == *name).map(|column| column.kind);
             match kind {
+                _ if **value == Cell::Null => format!("t.{name} IS NULL"),
                 Some(Kind::User) => format!("t.{name} = (SELECT u.id FROM users u WHERE u.name = ${})", n + 1),
                 Some(Kind::Account) => format!("t.{name} = (SELECT a.id FROM accounts a WHERE a.name = ${})", n + 1),
                 _ => format!("t.{name} = ${}", n + 1),
             }
         };
-        let wanted: Vec<String> = names.iter().enumerate().map(wanted).collect();
+        let place = |at: usize| values.iter().take(at).filter(|value| ***value != Cell::Null).count();
+        let pairs = names.iter().zip(values).enumerate().map(|(at, pair)| (place(at), pair));
+        let wanted: Vec<String> = pairs.map(wanted).collect();
         format!("SELECT {} FROM {} t WHERE {}", self.selected(), self.name, wanted.join(" AND "))
     }
 
@@ -82,8 +85,8 @@ pub(super) async fn find(
     names: &[&str],
     values: &[&Cell],
 ) -> Result<Vec<Row>, StoreError> {
-    let mut query = sqlx::query(AssertSqlSafe(table.select_by(names)));
-    for (name, value) in names.iter().zip(values) {
+    let mut query = sqlx::query(AssertSqlSafe(table.select_by(names, values)));
+    for (name, value) in names.iter().zip(values).filter(|(_, value)| ***value != Cell::Null) {
         if let Some(column) = table.columns.iter().find(|column| column.name == *name) {
             query = bind(query, column, value);
         }
