@@ -177,7 +177,7 @@ impl Prepared {
                     running.disconnect(EndReason::Idle.sentence(), FAREWELL).await;
                     return tokio::time::timeout(FAREWELL, running.ended()).await.unwrap_or(Ok(()));
                 }
-                () = activity.pause(QUIET) => cell::give_back_memory(),
+                () = activity.pause(QUIET) => running.give_back_memory(),
             }
         }
     }

@@ -6,7 +6,7 @@ mod connection;
 mod factors;
 mod forwards;
 mod handler;
-mod prompt;
+mod stream;
 mod warm_up;
 mod wishes;
 
@@ -22,13 +22,14 @@ use russh::{cipher, compression, kex, mac};
 use tokio::net::TcpStream;
 
 use connection::Connection;
-use prompt::Prompt;
+use stream::{Buffers, Stream};
 
 use super::Error;
 use super::host_keys::HostKeys;
 use super::login::Client;
 use super::surroundings::Customs;
 use super::windows::WINDOW;
+use crate::cell;
 use crate::config::SessionSettings;
 
 /// What the library failed with.
@@ -132,10 +133,11 @@ impl Transport {
     ) -> Result<Running, Error> {
         // One that is gone already is found out soon.
         let ends = ends.or_else(|| stream.peer_addr().ok().zip(stream.local_addr().ok()));
-        let stream = Buffered::new(Prompt::new(stream, client.traffic()));
+        let stream = Stream::new(stream, client.traffic());
+        let buffers = stream.buffers();
         let connection = Connection::new(client, self.customs.of_connection(ends));
         let running = server::run_stream(self.config.clone(), stream, connection).await?;
-        Ok(Running { running })
+        Ok(Running { running, buffers })
     }
 }
 
@@ -146,10 +148,6 @@ pub(super) fn connected(socket: OwnedFd) -> Result<TcpStream, Error> {
     stream.set_nodelay(true).map_err(Error::Runtime)?;
     TcpStream::from_std(stream).map_err(Error::Runtime)
 }
-
-/// The library reads every packet with two small reads; this takes what has arrived at once. What is written is not held
-/// back: the library does not flush its greeting, and a client may wait for it before it says its own.
-type Buffered = tokio::io::BufReader<Prompt>;
 
 /// Signature algorithms, best first: those of host keys, of which the library offers what there are keys for, and those of
 /// users' keys, which it tells clients (RFC 8308, `server-sig-algs`). OpenSSH's client shows no RSA key where the list does not
@@ -168,6 +166,7 @@ const SIGNATURES: &[Algorithm] = &[
 /// A connection that is being served.
 pub(super) struct Running {
     running: RunningSession<Connection>,
+    buffers: Buffers,
 }
 
 impl Running {
@@ -178,6 +177,12 @@ impl Running {
             Err(Error::Ssh(SshError::Disconnect | SshError::HUP | SshError::IO(_))) => Ok(()),
             ended => ended,
         }
+    }
+
+    /// Gives the memory back that a burst needed.
+    pub(super) fn give_back_memory(&self) {
+        self.buffers.give_back();
+        cell::give_back_memory();
     }
 
     /// Tells the client why it is being disconnected (RFC 4253, section 11.1).
