@@ -1,6 +1,9 @@
 //! When a file was made, for whoever wants to know whether it was made just now.
 
-use rustix::fs::{AtFlags, StatxFlags};
+use std::os::fd::AsFd;
+
+use rustix::fs::{AtFlags, FileType, StatxFlags};
+use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::File;
@@ -26,16 +29,22 @@ pub struct Birth {
     inode: u64,
 }
 
+/// What kind of file was opened, and when it was made; by one call, since every file is asked for both.
+pub(super) fn kind_and_birth(file: impl AsFd) -> Result<(FileType, Option<Birth>), Errno> {
+    let wanted = StatxFlags::TYPE | StatxFlags::BTIME | StatxFlags::INO;
+    let found = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, wanted)?;
+    let is_told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
+    let birth = is_told.then(|| Birth {
+        at: Instant(found.stx_btime.tv_sec, i64::from(found.stx_btime.tv_nsec)),
+        device: (found.stx_dev_major, found.stx_dev_minor),
+        inode: found.stx_ino,
+    });
+    Ok((FileType::from_raw_mode(found.stx_mode.into()), birth))
+}
+
 impl File {
-    /// When it was made; `None` where the filesystem does not tell.
+    /// When it was made, as it was when it was opened; `None` where the filesystem does not tell.
     pub fn birth(&self) -> Option<Birth> {
-        let wanted = StatxFlags::BTIME | StatxFlags::INO;
-        let found = rustix::fs::statx(self, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
-        let is_told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
-        is_told.then(|| Birth {
-            at: Instant(found.stx_btime.tv_sec, i64::from(found.stx_btime.tv_nsec)),
-            device: (found.stx_dev_major, found.stx_dev_minor),
-            inode: found.stx_ino,
-        })
+        self.birth
     }
 }

@@ -91,6 +91,16 @@ impl Root {
         }
     }
 
+    /// As [`Root::target`] for the second of two paths, whose first has led to `other`.
+    pub(super) fn target_beside(&self, path: &[u8], other: &Target, other_path: &[u8]) -> Result<Target, Error> {
+        match (Ending::of(path), other) {
+            (Ending::Name | Ending::Slash, Target::Named(other)) => {
+                Ok(Target::Named(self.at_beside(path, other, other_path)?))
+            }
+            _ => self.target(path),
+        }
+    }
+
     /// As [`Root::at`], for a call that answers `nameless` where there is no name.
     pub(super) fn named(&self, path: &[u8], nameless: Nameless) -> Result<At, Error> {
         Ok(self.target(path)?.name(nameless)?)

@@ -59,7 +59,7 @@ pub use space::Space;
 /// One directory, and the right to act beneath it.
 #[derive(Debug)]
 pub struct Root {
-    directory: Dir,
+    directory: Arc<Dir>,
     overlay: Arc<Overlay>,
     policy: Arc<UploadPolicy>,
     unfinished: Arc<Unfinished>,
@@ -100,7 +100,7 @@ impl Root {
     /// Takes over a directory descriptor.
     pub fn from_fd(directory: OwnedFd) -> Root {
         Root {
-            directory: Dir::from_std_file(directory.into()),
+            directory: Arc::new(Dir::from_std_file(directory.into())),
             overlay: Arc::default(),
             policy: Arc::default(),
             unfinished: Arc::default(),
@@ -110,7 +110,7 @@ impl Root {
     /// The same root once more. What one has put into a drop box is the other's too.
     pub fn try_clone(&self) -> Result<Root, Error> {
         Ok(Root {
-            directory: self.directory.try_clone()?,
+            directory: Arc::new(self.directory.try_clone()?),
             overlay: Arc::clone(&self.overlay),
             policy: Arc::clone(&self.policy),
             unfinished: Arc::clone(&self.unfinished),

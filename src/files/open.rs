@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::birth::{Birth, kind_and_birth};
 use super::policy::check_size;
 use super::resolve::{At, Last, Split, split};
 use super::unfinished::Ticket;
@@ -75,6 +76,8 @@ pub struct File {
     appends: bool,
     /// It does not have its name yet.
     upload: Option<Ticket>,
+    /// When it was made.
+    pub(super) birth: Option<Birth>,
 }
 
 impl Root {
@@ -151,28 +154,26 @@ impl Opening {
 
 impl File {
     pub(super) fn regular(fd: OwnedFd, how: &Opening, policy: &Arc<UploadPolicy>) -> Result<File, Error> {
-        Ok(File::regular_with_stat(fd, how, policy)?.0)
+        let (kind, birth) = kind_and_birth(&fd)?;
+        refuse_others(kind)?;
+        Ok(File { fd, policy: Arc::clone(policy), appends: how.append, upload: None, birth })
     }
 
+    /// The same for an upload, of which nobody asks when it was made.
     pub(super) fn regular_with_stat(
         fd: OwnedFd,
         how: &Opening,
         policy: &Arc<UploadPolicy>,
     ) -> Result<(File, Stat), Error> {
         let stat = rustix::fs::fstat(&fd)?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {
-                Ok((File { fd, policy: Arc::clone(policy), appends: how.append, upload: None }, stat))
-            }
-            FileType::Directory => Err(Error::new(Reason::IsDirectory)),
-            _ => Err(Error::new(Reason::NotRegular)),
-        }
+        refuse_others(FileType::from_raw_mode(stat.st_mode))?;
+        Ok((File { fd, policy: Arc::clone(policy), appends: how.append, upload: None, birth: None }, stat))
     }
 
     pub(super) fn regular_or_directory(fd: OwnedFd, policy: &Arc<UploadPolicy>) -> Result<File, Error> {
         match FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) {
             FileType::RegularFile | FileType::Directory => {
-                Ok(File { fd, policy: Arc::clone(policy), appends: false, upload: None })
+                Ok(File { fd, policy: Arc::clone(policy), appends: false, upload: None, birth: None })
             }
             _ => Err(Error::new(Reason::NotRegular)),
         }
@@ -181,7 +182,7 @@ impl File {
     /// One more descriptor of the same open file.
     pub fn duplicate(&self) -> Result<File, Error> {
         let fd = rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)?;
-        Ok(File { fd, policy: Arc::clone(&self.policy), appends: self.appends, upload: None })
+        Ok(File { fd, policy: Arc::clone(&self.policy), appends: self.appends, upload: None, birth: self.birth })
     }
 
     /// The same as part of an upload.
@@ -278,6 +279,15 @@ impl File {
     pub fn sync(&self) -> Result<(), Error> {
         rustix::io::retry_on_intr(|| rustix::fs::fsync(&self.fd))?;
         self.upload.as_ref().map_or(Ok(()), |upload| upload.sync(&self.fd))
+    }
+}
+
+/// Fails for what is no regular file.
+fn refuse_others(kind: FileType) -> Result<(), Error> {
+    match kind {
+        FileType::RegularFile => Ok(()),
+        FileType::Directory => Err(Error::new(Reason::IsDirectory)),
+        _ => Err(Error::new(Reason::NotRegular)),
     }
 }
 

@@ -59,7 +59,7 @@ impl Root {
     /// else is said.
     fn both(&self, from: &[u8], to: &[u8]) -> Result<(At, At), Error> {
         let old = self.target(from)?;
-        let new = match self.target(to) {
+        let new = match self.target_beside(to, &old, from) {
             Ok(new) => new,
             Err(error) => {
                 old.check_searchable()?;

@@ -2,7 +2,9 @@
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
+use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -14,7 +16,7 @@ const TRIES: usize = 64;
 /// A name in the directory that it lies in.
 #[derive(Debug)]
 pub(super) struct At {
-    pub(super) parent: OwnedFd,
+    pub(super) parent: Arc<Dir>,
     pub(super) name: CString,
 }
 
@@ -116,11 +118,28 @@ impl Root {
     pub(super) fn at(&self, path: &[u8]) -> Result<At, Error> {
         match split(path) {
             Split::Nameless => Err(Error::new(Reason::Invalid)),
-            Split::Named(parent, name) => {
-                let parent = self.follow(parent, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
-                Ok(At { parent, name: c_string(name)? })
-            }
+            Split::Named(parent, name) => Ok(At { parent: self.directory_at(parent)?, name: c_string(name)? }),
         }
+    }
+
+    /// As [`Root::at`]; in the same directory as `other` if that was found by the same text. Two look-ups of one text could
+    /// find two directories while somebody else renames, and a rename between those is what nobody asked for.
+    pub(super) fn at_beside(&self, path: &[u8], other: &At, other_path: &[u8]) -> Result<At, Error> {
+        match (split(path), split(other_path)) {
+            (Split::Named(parent, name), Split::Named(same, _)) if parent == same => {
+                Ok(At { parent: Arc::clone(&other.parent), name: c_string(name)? })
+            }
+            _ => self.at(path),
+        }
+    }
+
+    /// A directory for names to be looked for in. The one where paths begin is open already.
+    fn directory_at(&self, path: &[u8]) -> Result<Arc<Dir>, Error> {
+        if path.iter().all(|byte| *byte == b'/') {
+            return Ok(Arc::clone(&self.directory));
+        }
+        let opened = self.follow(path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(Arc::new(Dir::from_std_file(opened.into())))
     }
 
     /// Fails for a name of something hidden: there is nothing by it.

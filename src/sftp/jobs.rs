@@ -19,7 +19,7 @@ const MOST: usize = 8;
 #[derive(Debug)]
 pub(super) enum Work {
     /// A copy, and the file that is made by it and that no handle stands for.
-    Copy(Copy, Option<File>),
+    Copy(Box<Copy>, Option<File>),
     /// A checksum.
     Checksum(Box<Checksum>),
 }

@@ -91,7 +91,7 @@ impl Engine {
         if let Some(changing) = changing {
             changing.is_cut = true;
         }
-        self.begin(Job { id, handles: vec![from.to_vec(), to.to_vec()], work: Work::Copy(copy, None) }, out)
+        self.begin(Job { id, handles: vec![from.to_vec(), to.to_vec()], work: Work::Copy(Box::new(copy), None) }, out)
     }
 
     /// `copy-file` (draft-ietf-secsh-filexfer-extensions-00, section 6): by names, with the permissions of the source. What
@@ -110,7 +110,7 @@ impl Engine {
         let target = self.root.open_file(&to, &Opening { creation, ..opening(open::WRITE | open::TRUNC, mode) })?;
         let copy = Copy::new(&source, 0, None, &target, 0)?;
         self.note(|on_host| Deed::Copied { path: on_host(&to), from: on_host(&from) });
-        self.begin(Job { id, handles: Vec::new(), work: Work::Copy(copy, Some(target)) }, out)
+        self.begin(Job { id, handles: Vec::new(), work: Work::Copy(Box::new(copy), Some(target)) }, out)
     }
 }
 
