@@ -39,6 +39,17 @@ pub(super) fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// A string that is put together in its place: its length is filled in when it is there.
+pub(super) fn put_sized(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    body(out);
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX).to_be_bytes();
+    if let Some(field) = out.get_mut(start..start + 4) {
+        field.copy_from_slice(&length);
+    }
+}
+
 /// STATUS (section 7): code, sentence, language.
 pub(super) fn status(out: &mut Vec<u8>, id: u32, code: Status, sentence: &str) {
     packet(out, codes::STATUS, id, |out| {

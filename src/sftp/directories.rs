@@ -1,6 +1,6 @@
 //! OPENDIR, READDIR, MKDIR, RMDIR (sections 6.6 and 6.7).
 
-use super::answer::{self, put_string, put_u32};
+use super::answer::{self, put_sized, put_string, put_u32};
 use super::attributes::{self, Wanted};
 use super::codes;
 use super::engine::{Engine, Served};
@@ -32,7 +32,7 @@ impl Engine {
             put_u32(out, u32::try_from(entries.len()).unwrap_or(u32::MAX));
             for entry in &entries {
                 put_string(out, &entry.name);
-                put_string(out, &long_name::line(&self.settings, entry, now));
+                put_sized(out, |out| long_name::put(out, &self.settings, entry, now));
                 attributes::put(out, &self.settings, &entry.attributes);
             }
         });
