@@ -10,9 +10,9 @@ use crate::client::{Client, execute, hang_up};
 use crate::report::{Report, Unit};
 use crate::server::{Place, Server, among_mounts, said};
 
-pub(crate) const ABOUT: &str = "Enclos: from the monitor's order of a cell to the worker in it saying that it is ready, as the log \\
-    has it: process, namespaces, root, attached grants, filters, and the worker's own start. bubblewrap: from its start to \\
-    the end of `true` in it, with `/usr` of the host, own namespaces, `/proc`, `/dev`, `/tmp` and one directory bound; it has \\
+pub(crate) const ABOUT: &str = "Enclos: from the monitor's order of a cell to the worker in it saying that it is ready, as the log \
+    has it: process, namespaces, root, attached grants, filters, and the worker's own start. bubblewrap: from its start to \
+    the end of `true` in it, with `/usr` of the host, own namespaces, `/proc`, `/dev`, `/tmp` and one directory bound; it has \
     no idmapped mount, no filter and nobody who takes orders. One after another.";
 
 pub(crate) fn measure(place: &Place, extent: Extent, report: &mut Report) -> Result<()> {

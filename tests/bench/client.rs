@@ -1,11 +1,13 @@
 //! A client of our own (russh), so that OpenSSH's start does not hide the server.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use russh::client::{self, Handle, Msg};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use russh::keys::ssh_key::Certificate;
+use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{Channel, ChannelMsg, cipher, kex};
 use russh_sftp::client::SftpSession;
 
@@ -28,7 +30,16 @@ pub(crate) struct Client {
     config: Arc<client::Config>,
     port: u16,
     user: String,
-    key: PrivateKeyWithHashAlg,
+    key: Arc<PrivateKey>,
+    shows: Shows,
+}
+
+/// What a client logs in with.
+#[derive(Clone)]
+enum Shows {
+    Key,
+    Certificate(Box<Certificate>),
+    Password(&'static str),
 }
 
 impl Client {
@@ -46,7 +57,8 @@ impl Client {
             config: Arc::new(config),
             port: server.port(),
             user: server.user().to_owned(),
-            key: PrivateKeyWithHashAlg::new(Arc::new(key), None),
+            key: Arc::new(key),
+            shows: Shows::Key,
         })
     }
 
@@ -65,10 +77,29 @@ impl Client {
         self
     }
 
+    /// The same by password.
+    pub(crate) fn with_password(mut self, password: &'static str) -> Client {
+        self.shows = Shows::Password(password);
+        self
+    }
+
+    /// The same by a certificate for the key.
+    pub(crate) fn with_certificate(mut self, file: &Path) -> Result<Client> {
+        self.shows = Shows::Certificate(Box::new(Certificate::read_file(file).context("read the certificate")?));
+        Ok(self)
+    }
+
     /// Connects and logs in.
     pub(crate) async fn connect(&self) -> Result<Handle<Anybody>> {
         let mut ssh = client::connect(self.config.clone(), ("127.0.0.1", self.port), Anybody).await?;
-        let answer = ssh.authenticate_publickey(&self.user, self.key.clone()).await?;
+        let key = Arc::clone(&self.key);
+        let answer = match &self.shows {
+            Shows::Key => ssh.authenticate_publickey(&self.user, PrivateKeyWithHashAlg::new(key, None)).await?,
+            Shows::Password(password) => ssh.authenticate_password(&self.user, *password).await?,
+            Shows::Certificate(certificate) => {
+                ssh.authenticate_openssh_cert(&self.user, key, (**certificate).clone()).await?
+            }
+        };
         ensure!(answer.success(), "{} was refused", self.user);
         Ok(ssh)
     }

@@ -1,8 +1,9 @@
-//! Enclos beside OpenSSH: throughput, small files, listings, storms of requests, logins, programs, cells, memory.
+//! Enclos beside OpenSSH, and where they fit bubblewrap, ProFTPD and rclone: throughput, small files, listings, storms of
+//! requests, logins, programs, terminals, cells, memory.
 //! `cargo bench --bench compare -- [--quick] [--only PART[,PART]]`; `tests/bench/newest-openssh` first fetches the newest
-//! OpenSSH to measure.
+//! OpenSSH to measure. Parts can be measured one at a time: a full run of one keeps what is known of the others.
 //!
-//! Both servers run on this machine at the same time, each in a control group of its own by which their processor time
+//! The servers run on this machine at the same time, each in a control group of its own by which their processor time
 //! and kernel memory are counted, children included. Runs are interleaved; what is printed are medians with the
 //! smallest and largest value. The same client, the same cipher and key exchange for both; files lie in memory.
 //! Needs root, on a machine that does nothing else.
@@ -10,14 +11,21 @@
 mod cells;
 mod cgroup;
 mod client;
+mod crowd;
 mod fast;
+mod files;
 mod goals;
 mod logins;
+mod many;
+mod peers;
+mod plot;
 mod programs;
 mod report;
 mod server;
 mod storms;
+mod terminals;
 mod transfers;
+mod trees;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,6 +49,15 @@ pub(crate) struct Extent {
     programs: usize,
     keys: usize,
     cells: usize,
+    /// Logins of which each hashes a password.
+    passwords: usize,
+    /// Uploads by others, beside which somebody types.
+    others: usize,
+    /// Connections that are held while more come and go, and how many those are.
+    held: usize,
+    come_and_go: usize,
+    /// Files of the tree that rsync compares.
+    tree: usize,
 }
 
 const FULL: Extent = Extent {
@@ -54,6 +71,11 @@ const FULL: Extent = Extent {
     programs: 100,
     keys: 500,
     cells: 200,
+    passwords: 50,
+    others: 50,
+    held: 2_000,
+    come_and_go: 200,
+    tree: 80_000,
 };
 const QUICK: Extent = Extent {
     rounds: 1,
@@ -66,6 +88,11 @@ const QUICK: Extent = Extent {
     programs: 50,
     keys: 200,
     cells: 50,
+    passwords: 10,
+    others: 10,
+    held: 100,
+    come_and_go: 50,
+    tree: 8_000,
 };
 
 /// What can be measured by itself.
@@ -74,33 +101,67 @@ const QUICK: Extent = Extent {
 pub(crate) enum Part {
     #[default]
     Transfers,
+    Ciphers,
+    Files,
+    Many,
     Requests,
     Logins,
+    Crowd,
     Programs,
+    Terminals,
+    Trees,
     Cells,
+    Peers,
 }
 
 impl Part {
-    pub(crate) const ALL: [Part; 5] = [Part::Transfers, Part::Requests, Part::Logins, Part::Programs, Part::Cells];
+    pub(crate) const ALL: [Part; 12] = [
+        Part::Transfers,
+        Part::Ciphers,
+        Part::Files,
+        Part::Many,
+        Part::Requests,
+        Part::Logins,
+        Part::Crowd,
+        Part::Programs,
+        Part::Terminals,
+        Part::Trees,
+        Part::Cells,
+        Part::Peers,
+    ];
 
-    /// What it is called on the command line.
-    fn name(self) -> &'static str {
+    /// What it is called on the command line, and its plot.
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Part::Transfers => "transfers",
+            Part::Ciphers => "ciphers",
+            Part::Files => "files",
+            Part::Many => "many",
             Part::Requests => "requests",
             Part::Logins => "logins",
+            Part::Crowd => "crowd",
             Part::Programs => "programs",
+            Part::Terminals => "terminals",
+            Part::Trees => "trees",
             Part::Cells => "cells",
+            Part::Peers => "peers",
         }
     }
 
     pub(crate) fn title(self) -> &'static str {
         match self {
             Part::Transfers => "Transfers",
+            Part::Ciphers => "Transfers by other ciphers",
+            Part::Files => "Many files",
+            Part::Many => "Many transfers at once",
             Part::Requests => "Listings and requests",
             Part::Logins => "Logins",
+            Part::Crowd => "Logins beside many others",
             Part::Programs => "Programs",
+            Part::Terminals => "Terminals",
+            Part::Trees => "rsync and git",
             Part::Cells => "Shell cells",
+            Part::Peers => "Beside other servers",
         }
     }
 
@@ -116,10 +177,17 @@ impl Part {
     pub(crate) fn about(self) -> &'static str {
         match self {
             Part::Transfers => transfers::ABOUT,
+            Part::Ciphers => transfers::ABOUT_CIPHERS,
+            Part::Files => files::ABOUT,
+            Part::Many => many::ABOUT,
             Part::Requests => storms::ABOUT,
             Part::Logins => logins::ABOUT,
+            Part::Crowd => crowd::ABOUT,
             Part::Programs => programs::ABOUT,
+            Part::Terminals => terminals::ABOUT,
+            Part::Trees => trees::ABOUT,
             Part::Cells => cells::ABOUT,
+            Part::Peers => peers::ABOUT,
         }
     }
 }
@@ -138,13 +206,20 @@ fn main() -> Result<()> {
 }
 
 fn measure(part: Part, place: &Place, servers: &[Server], extent: Extent, report: &mut Report) -> Result<()> {
-    report.begin(part);
+    report.begin(part)?;
     match part {
         Part::Transfers => transfers::measure(place, servers, extent, report),
+        Part::Ciphers => transfers::measure_ciphers(place, servers, extent, report),
+        Part::Files => files::measure(place, servers, extent, report),
+        Part::Many => many::measure(servers, extent, report),
         Part::Requests => storms::measure(servers, extent, report),
-        Part::Logins => logins::measure(servers, extent, report),
+        Part::Logins => logins::measure(place, servers, extent, report),
+        Part::Crowd => crowd::measure(servers, extent, report),
         Part::Programs => programs::measure(servers, extent, report),
+        Part::Terminals => terminals::measure(servers, extent, report),
+        Part::Trees => trees::measure(place, servers, extent, report),
         Part::Cells => cells::measure(place, extent, report),
+        Part::Peers => peers::measure(place, servers, extent, report),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use russh::client::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, cipher};
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, cipher};
 use tokio::sync::Semaphore;
 
 use crate::client::{Client, hang_up};
@@ -39,16 +39,26 @@ pub(crate) enum Way {
 /// Logs in and transfers a file of `size` bytes.
 pub(crate) async fn transfer(server: &Server, cipher: cipher::Name, way: Way, name: &str, size: u64) -> Result<()> {
     let client = Client::new(server)?.with(|config| {
+        settings(config);
         config.preferred.cipher = vec![cipher].into();
-        config.window_size = 16 << 20;
-        config.maximum_packet_size = 64 << 10;
     });
     transfer_by(&client, way, name, size).await
 }
 
+/// How the client gets much at a time.
+pub(crate) fn settings(config: &mut russh::client::Config) {
+    config.window_size = 16 << 20;
+    config.maximum_packet_size = 64 << 10;
+}
+
 pub(crate) async fn transfer_by(client: &Client, way: Way, name: &str, size: u64) -> Result<()> {
     let ssh = client.connect().await?;
-    let channel = ssh.channel_open_session().await?;
+    transfer_over(ssh.channel_open_session().await?, way, name, size).await?;
+    hang_up(ssh).await
+}
+
+/// Transfers a file over a channel on which nothing was asked for.
+pub(crate) async fn transfer_over(channel: Channel<Msg>, way: Way, name: &str, size: u64) -> Result<()> {
     channel.request_subsystem(true, "sftp").await?;
     let (mut from, to) = channel.split();
     let mut answers = Answers::default();
@@ -79,8 +89,7 @@ pub(crate) async fn transfer_by(client: &Client, way: Way, name: &str, size: u64
     let to = asking.await??;
     send(&to, &[packet(CLOSE, &[&2_u32.to_be_bytes()[..], &string(&handle)].concat(), 0)]).await?;
     ensure!(answers.next(&mut from).await?.field(0)? == 0, "closing {name} failed");
-    to.eof().await?;
-    hang_up(ssh).await
+    Ok(to.eof().await?)
 }
 
 /// Sends the requests, as many as there is room for.

@@ -8,16 +8,17 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::report::{Report, Unit};
-use crate::server::Server;
+use crate::server::{PASSWORD, Place, Server};
 use crate::{Extent, taken};
 
 pub(crate) const ABOUT: &str = "By a client of our own that is as quick as the servers: it takes its part of the processors. \
-    Each login opens SFTP and asks for one thing.";
+    Each login opens SFTP and asks for one thing. Passwords are hashed as each server stores them: by argon2id with Enclos, \
+    by yescrypt with OpenSSH on Debian.";
 
 /// How many log in at the same time in the second row.
 const PARALLEL: usize = 16;
 
-pub(crate) fn measure(servers: &[Server], extent: Extent, report: &mut Report) -> Result<()> {
+pub(crate) fn measure(place: &Place, servers: &[Server], extent: Extent, report: &mut Report) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for round in 0..extent.rounds {
         eprintln!("logins, round {} of {}", round + 1, extent.rounds);
@@ -25,6 +26,11 @@ pub(crate) fn measure(servers: &[Server], extent: Extent, report: &mut Report) -
             let client = Client::new(server)?;
             logins(&runtime, server, "login, one after another", 1, &client, extent, report)?;
             logins(&runtime, server, "login, 16 at a time", PARALLEL, &client, extent, report)?;
+            let certified = client.clone().with_certificate(&place.certificate())?;
+            logins(&runtime, server, "login by certificate", 1, &certified, extent, report)?;
+            let by_password = client.clone().with_password(PASSWORD);
+            let fewer = Extent { logins: extent.passwords, ..extent };
+            logins(&runtime, server, "login by password", 1, &by_password, fewer, report)?;
             let client = client.with(|config| config.preferred.kex = vec![kex::MLKEM768X25519_SHA256].into());
             // Servers before OpenSSH 9.9 do not know it.
             if runtime.block_on(client.connect()).is_ok() {
@@ -34,7 +40,8 @@ pub(crate) fn measure(servers: &[Server], extent: Extent, report: &mut Report) -
     }
     for server in servers {
         eprintln!("{} idle logins, {}", extent.idle, server.name());
-        idle(&runtime, server, extent, report)?;
+        idle(&runtime, server, "login without a channel", What::Connections, extent, report)?;
+        idle(&runtime, server, "idle login", What::Sftp, extent, report)?;
     }
     Ok(())
 }
@@ -55,26 +62,43 @@ fn logins(
     Ok(())
 }
 
-/// Memory of many logins that have opened SFTP and do nothing, over that of the server alone.
-fn idle(runtime: &tokio::runtime::Runtime, server: &Server, extent: Extent, report: &mut Report) -> Result<()> {
+/// What is kept open.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Connections,
+    Sftp,
+}
+
+/// Memory of many logins that do nothing, over that of the server alone.
+fn idle(
+    runtime: &tokio::runtime::Runtime,
+    server: &Server,
+    row: &str,
+    what: What,
+    extent: Extent,
+    report: &mut Report,
+) -> Result<()> {
     server.settle()?;
     let empty = (server.group().pss()?, server.group().kernel_memory()?);
     let client = Client::new(server)?;
     let full = runtime.block_on(async {
-        let mut kept = Vec::new();
+        let (mut connections, mut kept) = (Vec::new(), Vec::new());
         for _ in 0..extent.idle {
-            kept.push(client.log_in().await?);
+            match what {
+                What::Connections => connections.push(client.connect().await?),
+                What::Sftp => kept.push(client.log_in().await?),
+            }
         }
         // Servers give memory back after a while of rest; idle means that it has passed.
         tokio::time::sleep(std::time::Duration::from_secs(10)).await;
         let full = (server.group().pss()?, server.group().kernel_memory()?);
         ensure!(server.group().processes()?.len() > extent.idle, "not all logins are there any more");
-        drop(kept);
+        drop((connections, kept));
         anyhow::Ok(full)
     })?;
     let each = |full: u64, empty: u64| full.saturating_sub(empty) as f64 / 1024.0 / extent.idle as f64;
-    report.note("idle login: memory (PSS)", Unit::Kib, server, each(full.0, empty.0));
-    report.note("idle login: kernel memory", Unit::Kib, server, each(full.1, empty.1));
+    report.note(&format!("{row}: memory (PSS)"), Unit::Kib, server, each(full.0, empty.0));
+    report.note(&format!("{row}: kernel memory"), Unit::Kib, server, each(full.1, empty.1));
     server.settle()
 }
 

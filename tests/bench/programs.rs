@@ -1,9 +1,7 @@
-//! Programs: how many a second, how quickly a terminal answers, what a shell weighs, and how soon everything is gone.
+//! Programs: how many a second, what a shell weighs, and how soon everything is gone.
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,17 +10,13 @@ use russh::{Channel, ChannelMsg, client::Msg};
 use tokio::runtime::Runtime;
 
 use crate::client::{Client, execute, hang_up, on_terminal};
-use crate::fast::{self, Way};
 use crate::report::{Report, Unit};
 use crate::server::Server;
 use crate::{Extent, taken};
 
-pub(crate) const ABOUT: &str = "By a client of our own. Commands are `true`, run by bash. With Enclos a new connection of \\
-    somebody who has no other gets a new cell, which goes with it; sshd confines nothing. A terminal's answer is the echo of a \\
-    key, from `cat`; the upload beside it is another connection of the same user, by a client that takes a processor for itself. \\
-    Revoking is `enclos user disable`, from the start of that command, while 20 processes run in the cell.";
-/// What is uploaded while somebody types.
-const NOISE: u64 = 1 << 28;
+pub(crate) const ABOUT: &str = "By a client of our own. Commands are `true`, run by bash. With Enclos a new connection of \
+    somebody who has no other gets a new cell, which goes with it; sshd confines nothing. Revoking is `enclos user disable`, \
+    from the start of that command, while 20 processes run in the cell.";
 /// Shells whose memory is looked at.
 const SHELLS: usize = 30;
 /// Processes that are revoked.
@@ -35,7 +29,6 @@ pub(crate) fn measure(servers: &[Server], extent: Extent, report: &mut Report) -
         for server in servers {
             one_connection(&runtime, server, extent, report)?;
             new_connections(&runtime, server, extent, report)?;
-            terminal(&runtime, server, extent, report)?;
             if server.name() == "Enclos" {
                 revoking(&runtime, server, report)?;
             }
@@ -47,7 +40,7 @@ pub(crate) fn measure(servers: &[Server], extent: Extent, report: &mut Report) -
     Ok(())
 }
 
-fn client(server: &Server) -> Result<Client> {
+pub(crate) fn client(server: &Server) -> Result<Client> {
     Ok(Client::new(server)?.named(server.runner()))
 }
 
@@ -86,92 +79,6 @@ fn new_connections(runtime: &Runtime, server: &Server, extent: Extent, report: &
     })?;
     ran(report, "commands, each over a new connection", server, extent.programs, taken);
     Ok(())
-}
-
-// -- a terminal -----------------------------------------------------------------------------------------------------------
-
-fn terminal(runtime: &Runtime, server: &Server, extent: Extent, report: &mut Report) -> Result<()> {
-    let idle = runtime.block_on(echoes(server, extent.keys))?;
-    note(report, "a terminal's answer", server, idle)?;
-    let noise = Noise::begin(server)?;
-    let beside = runtime.block_on(echoes(server, extent.keys));
-    noise.end()?;
-    note(report, "a terminal's answer beside an upload", server, beside?)
-}
-
-fn note(report: &mut Report, row: &str, server: &Server, mut took: Vec<f64>) -> Result<()> {
-    took.sort_by(f64::total_cmp);
-    for part in [50, 99] {
-        let value = took.get(took.len() * part / 100).context("something was measured")?;
-        report.note(&format!("{row}: p{part}"), Unit::Milliseconds, server, *value);
-    }
-    Ok(())
-}
-
-/// Types one key after another; milliseconds until each was answered.
-async fn echoes(server: &Server, keys: usize) -> Result<Vec<f64>> {
-    let ssh = client(server)?.connect().await?;
-    let mut channel = on_terminal(&ssh, Some("cat")).await?;
-    // The first is answered when the program is there.
-    echo(&mut channel).await?;
-    let mut took = Vec::new();
-    for _ in 0..keys {
-        // As a person would who types fast, and so that nobody is awake already.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        let begun = Instant::now();
-        echo(&mut channel).await?;
-        took.push(begun.elapsed().as_secs_f64() * 1e3);
-    }
-    hang_up(ssh).await?;
-    Ok(took)
-}
-
-async fn echo(channel: &mut Channel<Msg>) -> Result<()> {
-    channel.data_bytes(&b"x"[..]).await?;
-    loop {
-        match channel.wait().await.context("the terminal is gone")? {
-            ChannelMsg::Data { data } if data.contains(&b'x') => return Ok(()),
-            ChannelMsg::ExitStatus { exit_status } => anyhow::bail!("the terminal ended with {exit_status}"),
-            _ => {}
-        }
-    }
-}
-
-/// The same user's uploads, one after another, until told to stop.
-struct Noise {
-    is_over: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<Result<usize>>,
-}
-
-impl Noise {
-    fn begin(server: &Server) -> Result<Noise> {
-        let client = client(server)?.with(|config| config.window_size = 16 << 20);
-        let is_over = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&is_over);
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let mut times = 0;
-            while !until.load(Ordering::Relaxed) {
-                runtime.block_on(fast::transfer_by(&client, Way::Put, "noise", NOISE))?;
-                times += 1;
-            }
-            Ok(times)
-        });
-        let file = server.files().join("noise");
-        let late = Instant::now() + Duration::from_secs(10);
-        while !fs::metadata(&file).is_ok_and(|m| m.len() > NOISE / 8) {
-            ensure!(Instant::now() < late && !thread.is_finished(), "the upload does not begin");
-            sleep(Duration::from_millis(5));
-        }
-        Ok(Noise { is_over, thread })
-    }
-
-    fn end(self) -> Result<()> {
-        self.is_over.store(true, Ordering::Relaxed);
-        let times = self.thread.join().map_err(|_| anyhow::anyhow!("the upload panicked"))??;
-        ensure!(times > 0, "nothing was uploaded");
-        Ok(())
-    }
 }
 
 // -- the end --------------------------------------------------------------------------------------------------------------

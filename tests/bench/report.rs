@@ -1,17 +1,17 @@
-//! What was measured: kept by part, row and side, shown as tables, written as JSON. Parts that were not measured this time
-//! are kept from the last full run.
+//! What was measured: kept by part, row and side, shown as tables and plots, written as JSON. Parts that were not measured
+//! this time are kept from the last full run of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::goals;
-use crate::server::Server;
+use crate::server::{Server, said};
 use crate::transfers::KEX;
-use crate::{Extent, Part};
+use crate::{Extent, Part, goals, plot};
 
 /// What a number counts, and whether more of it is better.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -86,9 +86,33 @@ pub(crate) struct Report {
     machine: String,
     method: String,
     versions: BTreeMap<String, String>,
+    /// When each part was measured, and what.
+    #[serde(default)]
+    runs: BTreeMap<Part, Run>,
     rows: Vec<Row>,
     #[serde(skip)]
     part: Part,
+}
+
+/// When something was measured, and what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Run {
+    date: String,
+    commit: String,
+}
+
+impl Run {
+    fn now() -> Result<Run> {
+        let here = || {
+            let mut git = Command::new("git");
+            git.current_dir(env!("CARGO_MANIFEST_DIR"));
+            git
+        };
+        let commit = said(here().args(["rev-parse", "--short=10", "HEAD"]))?;
+        let is_changed = !said(here().args(["status", "--porcelain", "--", "src", "Cargo.lock", "deploy"]))?.is_empty();
+        let commit = if is_changed { format!("{commit} with changes") } else { commit };
+        Ok(Run { date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(), commit })
+    }
 }
 
 impl Report {
@@ -99,14 +123,17 @@ impl Report {
             machine: machine()?,
             method: method(extent, &client),
             versions,
+            runs: BTreeMap::new(),
             rows: Vec::new(),
             part: Part::Transfers,
         })
     }
 
     /// What follows belongs to this part.
-    pub(crate) fn begin(&mut self, part: Part) {
+    pub(crate) fn begin(&mut self, part: Part) -> Result<()> {
         self.part = part;
+        self.runs.insert(part, Run::now()?);
+        Ok(())
     }
 
     /// Adds one measurement.
@@ -140,10 +167,23 @@ impl Report {
         for part in Part::ALL {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.part == part).collect();
             if !rows.is_empty() {
-                out.push_str(&table(part, &rows));
+                out.push_str(&table(part, self.runs.get(&part), &rows));
             }
         }
         out
+    }
+
+    /// A plot for each part: how many times better than the other side each row is.
+    fn plots(&self) -> impl Iterator<Item = (Part, String)> {
+        Part::ALL.into_iter().filter_map(|part| {
+            let [first, second] = part.sides();
+            let ratio = |row: &Row| {
+                let (one, other) = (row.values.get(first)?, row.values.get(second)?);
+                Some((row.name.clone(), better(row.unit, one.median, other.median)?))
+            };
+            let rows: Vec<(String, f64)> = self.rows.iter().filter(|row| row.part == part).filter_map(ratio).collect();
+            (!rows.is_empty()).then(|| (part, plot::bars(&format!("{}: {second} beside {first}", part.title()), &rows)))
+        })
     }
 
     /// For programs: `target/bench/results.json`. A full run is kept in `tests/results`, also for readers; parts that it
@@ -153,8 +193,13 @@ impl Report {
             let kept = place("tests/results/speed.json");
             self.keep_other_parts(&kept)?;
             write_json(&kept, &self)?;
+            fs::create_dir_all(place("tests/results/speed"))?;
+            for (part, plot) in self.plots() {
+                fs::write(place(&format!("tests/results/speed/{}.svg", part.name())), plot)?;
+            }
             let page = format!(
-                "# Speed\n\nMade by `cargo bench --bench compare`. What limits the rows that miss their goal: [russh-limits.md](russh-limits.md).\n{}",
+                "# Speed\n\nMade by `cargo bench --bench compare`. What limits the rows that miss their goal: [russh-limits.md](russh-limits.md).\n\
+                 Looking up logins among a million users is measured by `cargo bench --bench lookup`.\n{}",
                 self.tables()
             );
             fs::write(place("tests/results/speed.md"), page)?;
@@ -177,6 +222,11 @@ impl Report {
             return Ok(());
         }
         ensure!(before.machine == self.machine, "{} is of another machine; measure all parts", kept.display());
+        for part in others.iter().map(|row| row.part).collect::<BTreeSet<_>>() {
+            if let Some(run) = before.runs.get(&part) {
+                self.runs.insert(part, run.clone());
+            }
+        }
         self.rows.extend(others);
         for (name, version) in before.versions {
             self.versions.entry(name).or_insert(version);
@@ -219,22 +269,31 @@ fn method(e: Extent, client: &str) -> String {
     )
 }
 
-fn table(part: Part, rows: &[&Row]) -> String {
+fn table(part: Part, run: Option<&Run>, rows: &[&Row]) -> String {
     let [first, second] = part.sides();
-    let mut out = format!("\n## {}\n\n{}\n\n", part.title(), part.about());
-    out.push_str(&format!("| | | {first} | {second} | {second} is | goal |\n|---|---|---|---|---|---|\n"));
+    let mut out = format!("\n## {}\n\n{}\n", part.title(), part.about());
+    if let Some(Run { date, commit }) = run {
+        out.push_str(&format!("Measured on {date} at {commit}: [plot](speed/{}.svg).\n", part.name()));
+    }
+    // Whoever else was measured stands behind.
+    let others: BTreeSet<&str> = rows.iter().flat_map(|row| row.values.keys().map(String::as_str)).collect();
+    let others: Vec<&str> = others.into_iter().filter(|name| ![first, second].contains(name)).collect();
+    let more = |cell: &dyn Fn(&str) -> String| others.iter().map(|name| cell(name)).collect::<String>();
+    out.push_str(&format!("\n| | | {first} | {second} | {second} is | goal |{}\n", more(&|name| format!(" {name} |"))));
+    out.push_str(&format!("|---|---|---|---|---|---|{}\n", more(&|_| "---|".to_owned())));
     for row in rows {
         let (one, other) = (row.values.get(first), row.values.get(second));
         let better = one.zip(other).and_then(|(one, other)| better(row.unit, one.median, other.median));
         let shown = |side: Option<&Values>| side.map_or_else(String::new, Values::shown);
         out.push_str(&format!(
-            "| {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | {} | {} | {} |{}\n",
             row.name,
             row.unit.name(),
             shown(one),
             shown(other),
             better.map_or_else(String::new, |ratio| format!("{ratio:.2} x better")),
-            goals::judge(&row.name, other.map(|o| o.median), better)
+            goals::judge(&row.name, other.map(|o| o.median), better),
+            more(&|name| format!(" {} |", shown(row.values.get(name))))
         ));
     }
     out

@@ -20,6 +20,8 @@ const ACCOUNT: u32 = 5001;
 const USER: &str = "bench";
 /// The user for programs with Enclos.
 const RUNNER: &str = "runner";
+/// The password of the user for files.
+pub(crate) const PASSWORD: &str = "bench";
 
 /// Everything on disk, in memory if there is room.
 #[derive(Debug)]
@@ -36,8 +38,24 @@ impl Place {
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let place = Place { dir };
-        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(place.key()))?;
+        new_key(&place.key())?;
+        new_key(&place.authority())?;
+        // Not beside the key, where OpenSSH's client would find it.
+        let certified = place.path("certified.pub");
+        fs::copy(place.key().with_extension("pub"), &certified)?;
+        let sign = ["-q", "-I", "bench", "-n", USER, "-s"];
+        run(Command::new("ssh-keygen").args(sign).arg(place.authority()).arg(certified))?;
         Ok(place)
+    }
+
+    /// Who signs certificates.
+    fn authority(&self) -> PathBuf {
+        self.path("authority")
+    }
+
+    /// A certificate for the key.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.path("certified-cert.pub")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -89,7 +107,7 @@ impl Server {
             fs::DirBuilder::new().mode(0o755).create("/run/sshd").context("make /run/sshd")?;
         }
         let host_key = dir.join("host_key");
-        run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&host_key))?;
+        new_key(&host_key)?;
         fs::copy(place.key().with_extension("pub"), dir.join("authorized_keys"))?;
         let (port, config) = (free_port()?, dir.join("sshd_config"));
         let lines = [
@@ -97,9 +115,10 @@ impl Server {
             format!("HostKey {}", host_key.display()),
             format!("AuthorizedKeysFile {}", dir.join("authorized_keys").display()),
             "Subsystem sftp internal-sftp".to_owned(),
-            "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nUseDNS no\nMaxStartups 1000"
+            format!("TrustedUserCAKeys {}", place.authority().with_extension("pub").display()),
+            "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication yes\nUseDNS no\nMaxStartups 1000"
                 .to_owned(),
-            "LogLevel ERROR".to_owned(),
+            "LogLevel ERROR\nMaxSessions 1000".to_owned(),
         ];
         fs::write(&config, lines.join("\n") + "\n")?;
         let newest = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/openssh");
@@ -110,7 +129,11 @@ impl Server {
             File::options().append(true).open(&config)?.write_all(lines.as_bytes())?;
         }
         let users = dir.join("passwd");
-        let user = format!("{USER}:x:{ACCOUNT}:{ACCOUNT}::{}:/bin/bash\n", files.display());
+        // As Debian stores it.
+        let crypt = "print crypt($ARGV[0], q($y$j9T$abcdefghijklmnop$))";
+        let hash = said(Command::new("perl").args(["-e", crypt, PASSWORD]))?;
+        ensure!(hash.starts_with("$y$"), "the C library knows no yescrypt");
+        let user = format!("{USER}:{hash}:{ACCOUNT}:{ACCOUNT}::{}:/bin/bash\n", files.display());
         fs::write(&users, fs::read_to_string("/etc/passwd").context("read /etc/passwd")? + &user)?;
         let version = said(Command::new(&sshd).arg("-V"))?;
         let command = format!("exec {} -D -e -f {}", sshd.display(), config.display());
@@ -124,6 +147,53 @@ impl Server {
     pub(crate) fn enclos(place: &Place) -> Result<Server> {
         let (plan, command) = Server::plan_enclos(place, "enclos")?;
         Server::start(plan, &command)
+    }
+
+    /// ProFTPD with mod_sftp.
+    pub(crate) fn proftpd(place: &Place) -> Result<Server> {
+        let dir = make_dir(&place.path("proftpd"), 0, 0o755)?;
+        let files = make_dir(&dir.join("files"), ACCOUNT, 0o755)?;
+        let (host_key, keys, users) = (dir.join("host_key"), dir.join("keys"), dir.join("passwd"));
+        // It reads neither OpenSSH's form of private keys nor that of public ones.
+        let make = ["-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-f"];
+        run(Command::new("ssh-keygen").args(make).arg(&host_key))?;
+        let public = Command::new("ssh-keygen").arg("-e").arg("-f").arg(place.key().with_extension("pub")).output()?;
+        fs::write(&keys, public.stdout)?;
+        fs::write(&users, format!("{USER}:x:{ACCOUNT}:{ACCOUNT}::{}:/bin/bash\n", files.display()))?;
+        fs::set_permissions(&users, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        let (port, config) = (free_port()?, dir.join("proftpd.conf"));
+        let lines = [
+            format!("ServerType standalone\nDefaultServer on\nDefaultAddress 127.0.0.1\nPort {port}\nUseIPv6 off"),
+            "ModulePath /usr/lib/proftpd\nLoadModule mod_sftp.c\nUser nobody\nGroup nogroup".to_owned(),
+            format!("PidFile {0}/pid\nScoreboardFile {0}/board", dir.display()),
+            "SystemLog none\nWtmpLog off\nDelayEngine off\nRequireValidShell off\nMaxInstances none".to_owned(),
+            format!("AuthUserFile {}\nAuthOrder mod_auth_file.c\nAllowOverwrite on", users.display()),
+            format!("SFTPEngine on\nSFTPHostKey {}\nSFTPAuthMethods publickey", host_key.display()),
+            format!("SFTPAuthorizedUserKeys file:{}", keys.display()),
+        ];
+        fs::write(&config, lines.join("\n") + "\n")?;
+        let version = said(Command::new("proftpd").arg("-v")).context("proftpd is needed")?;
+        let command = format!("exec proftpd -n -q -c {}", config.display());
+        let key = place.key();
+        Server::start(Plan { name: "ProFTPD", version, port, runner: USER, key, files, config, dir }, &command)
+    }
+
+    /// `rclone serve sftp`, which is Go's SSH and SFTP in one process for all.
+    pub(crate) fn rclone(place: &Place) -> Result<Server> {
+        let dir = make_dir(&place.path("rclone"), 0, 0o755)?;
+        let files = make_dir(&dir.join("files"), ACCOUNT, 0o755)?;
+        let host_key = dir.join("host_key");
+        new_key(&host_key)?;
+        let version = said(Command::new("rclone").arg("--version")).context("rclone is needed")?;
+        let (port, key) = (free_port()?, place.key());
+        let command = format!(
+            "exec rclone serve sftp {} --addr 127.0.0.1:{port} --user {USER} --authorized-keys {} --key {} --config /dev/null",
+            files.display(),
+            key.with_extension("pub").display(),
+            host_key.display()
+        );
+        let config = dir.join("none");
+        Server::start(Plan { name: "rclone", version, port, runner: USER, key, files, config, dir }, &command)
     }
 
     /// The same, with the log saying how long cells take, and among so many more mounts of the host.
@@ -151,6 +221,9 @@ impl Server {
         plan.admin(&["account", "add", "bench", "--uid", &id, "--gid", &id, "--home", home])?;
         plan.add_user(USER, &["sftp"])?;
         plan.add_user(RUNNER, &["sftp", "exec", "shell"])?;
+        admin_with(&plan.config, &["passwd", USER, "--stdin"], PASSWORD)?;
+        let authority = place.authority().with_extension("pub");
+        plan.admin(&["ca", "add", "--user", USER, "--file", text(&authority)?])?;
         Ok((plan, command))
     }
 
@@ -225,6 +298,11 @@ impl Server {
         Ok(chown(path, Some(ACCOUNT), Some(ACCOUNT))?)
     }
 
+    /// The same with all that lies beneath.
+    pub(crate) fn own_all(&self, path: &Path) -> Result<()> {
+        run(Command::new("chown").args(["-R", &format!("{ACCOUNT}:{ACCOUNT}"), "--"]).arg(path))
+    }
+
     fn await_greeting(&mut self) -> Result<()> {
         let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
@@ -290,7 +368,23 @@ impl Plan {
 }
 
 fn admin(config: &Path, arguments: &[&str]) -> Result<()> {
-    run(Command::new(env!("CARGO_BIN_EXE_enclos")).arg("--config").arg(config).args(arguments))
+    admin_with(config, arguments, "")
+}
+
+/// The same with something to read.
+fn admin_with(config: &Path, arguments: &[&str], input: &str) -> Result<()> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enclos"));
+    command.arg("--config").arg(config).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    child.stdin.take().context("was piped")?.write_all(input.as_bytes())?;
+    let ended = child.wait_with_output()?;
+    ensure!(ended.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    Ok(())
+}
+
+fn new_key(path: &Path) -> Result<()> {
+    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path))
 }
 
 fn add_user(config: &Path, key: &Path, name: &str, services: &[&str]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! One big file and many small ones, by OpenSSH's `sftp`.
+//! One big file, by OpenSSH's `sftp` and by a faster client.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,12 +13,19 @@ use crate::report::{Report, Unit};
 use crate::server::{Place, Server};
 use crate::{Extent, Taken, taken};
 
-const CIPHERS: [(&str, &str); 2] =
-    [("aes128-gcm", "aes128-gcm@openssh.com"), ("chacha20-poly1305", "chacha20-poly1305@openssh.com")];
+/// How a cipher is called by us, and what is asked of OpenSSH's client for it.
+pub(crate) type Cipher = (&'static str, &'static str);
+
+pub(crate) const AES_128_GCM: Cipher = ("aes128-gcm", "aes128-gcm@openssh.com");
+const CIPHERS: [Cipher; 2] = [AES_128_GCM, ("chacha20-poly1305", "chacha20-poly1305@openssh.com")];
+const OTHER_CIPHERS: [Cipher; 2] = [("aes256-gcm", "aes256-gcm@openssh.com"), ("aes256-ctr", "aes256-ctr")];
+/// What goes with ciphers that do not authenticate by themselves.
+const MAC: &str = "hmac-sha2-256-etm@openssh.com";
 /// What both servers know, Debian 12's OpenSSH too.
 pub(crate) const KEX: &str = "curve25519-sha256";
 pub(crate) const ABOUT: &str = "The memory that an upload takes was given free just before, by the one before it: a virtual machine \
     gives its host what is free for longer, and to have it again costs more processor time than all that is measured here.";
+pub(crate) const ABOUT_CIPHERS: &str = "By OpenSSH's client. aes256-ctr goes with hmac-sha2-256-etm.";
 /// What the last upload has left behind.
 const LAST: &str = "last";
 
@@ -27,38 +34,48 @@ pub(crate) fn measure(place: &Place, servers: &[Server], extent: Extent, report:
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for round in 0..extent.rounds {
         eprintln!("transfers, round {} of {}", round + 1, extent.rounds);
-        for (name, cipher) in CIPHERS {
+        for cipher in CIPHERS {
             for server in servers {
-                big_file(place, server, name, cipher, extent, report)?;
-                big_file_faster(&runtime, server, name, cipher, extent, report)?;
+                big_file(place, server, cipher, extent, report)?;
+                big_file_faster(&runtime, server, cipher, extent, report)?;
             }
-        }
-        for server in servers {
-            small_files(place, server, round, extent, report)?;
         }
     }
     Ok(())
 }
 
-fn prepare(place: &Place, servers: &[Server], extent: Extent) -> Result<()> {
-    random_file(&place.path("big"), extent.file_size)?;
-    let small = place.path("small");
-    fs::create_dir(&small)?;
-    for n in 0..extent.small_files {
-        random_file(&small.join(n.to_string()), 4096)?;
+pub(crate) fn measure_ciphers(place: &Place, servers: &[Server], extent: Extent, report: &mut Report) -> Result<()> {
+    prepare(place, servers, extent)?;
+    for round in 0..extent.rounds {
+        eprintln!("ciphers, round {} of {}", round + 1, extent.rounds);
+        for cipher in OTHER_CIPHERS {
+            for server in servers {
+                big_file(place, server, cipher, extent, report)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the file that is sent, the one that is fetched from each server, and what the first upload replaces.
+pub(crate) fn prepare(place: &Place, servers: &[Server], extent: Extent) -> Result<()> {
+    if !place.path("big").exists() {
+        random_file(&place.path("big"), extent.file_size)?;
     }
     for server in servers {
         for name in ["big", LAST] {
             let there = server.files().join(name);
-            fs::copy(place.path("big"), &there)?;
-            server.own(&there)?;
+            if !there.exists() {
+                fs::copy(place.path("big"), &there)?;
+                server.own(&there)?;
+            }
         }
     }
     Ok(())
 }
 
 /// Bytes that do not compress.
-fn random_file(path: &Path, size: u64) -> Result<()> {
+pub(crate) fn random_file(path: &Path, size: u64) -> Result<()> {
     let mut out = File::create(path)?;
     let mut block = vec![0; 1 << 20];
     let mut left = size;
@@ -71,11 +88,10 @@ fn random_file(path: &Path, size: u64) -> Result<()> {
     Ok(())
 }
 
-fn big_file(
+pub(crate) fn big_file(
     place: &Place,
     server: &Server,
-    name: &str,
-    cipher: &str,
+    (name, cipher): Cipher,
     extent: Extent,
     report: &mut Report,
 ) -> Result<()> {
@@ -90,8 +106,7 @@ fn big_file(
 fn big_file_faster(
     runtime: &Runtime,
     server: &Server,
-    name: &str,
-    cipher: &str,
+    (name, cipher): Cipher,
     extent: Extent,
     report: &mut Report,
 ) -> Result<()> {
@@ -105,7 +120,7 @@ fn big_file_faster(
     Ok(())
 }
 
-fn gib(extent: Extent) -> f64 {
+pub(crate) fn gib(extent: Extent) -> f64 {
     extent.file_size as f64 / (1_u64 << 30) as f64
 }
 
@@ -122,36 +137,27 @@ pub(crate) fn upload(server: &Server, extent: Extent, work: impl FnOnce() -> Res
     Ok(put)
 }
 
-fn transferred(report: &mut Report, server: &Server, row: &str, gib: f64, taken: Taken) {
+pub(crate) fn transferred(report: &mut Report, server: &Server, row: &str, gib: f64, taken: Taken) {
     report.note(&format!("{row}: throughput"), Unit::MibPerSecond, server, gib * 1024.0 / taken.wall.as_secs_f64());
     report.note(&format!("{row}: server CPU"), Unit::SecondsPerGib, server, taken.cpu.as_secs_f64() / gib);
 }
 
-fn small_files(place: &Place, server: &Server, round: usize, extent: Extent, report: &mut Report) -> Result<()> {
-    let cipher = "aes128-gcm@openssh.com";
-    let there = server.files().join(format!("small-{round}"));
-    let put = taken(server, || sftp(place, server, cipher, &format!("put -r small small-{round}\n")))?;
-    let back = place.path("back");
-    let got = taken(server, || sftp(place, server, cipher, &format!("get -r small-{round} back\n")))?;
-    ensure!(fs::read_dir(&back)?.count() == extent.small_files, "not all small files came back");
-    fs::remove_dir_all(back)?;
-    fs::remove_dir_all(there)?;
-    let files = extent.small_files as f64;
-    for (row, taken) in [("get, 4 KiB files", got), ("put, 4 KiB files", put)] {
-        report.note(&format!("{row}: files a second"), Unit::PerSecond, server, files / taken.wall.as_secs_f64());
-        report.note(
-            &format!("{row}: server CPU"),
-            Unit::MillisecondsEach,
-            server,
-            taken.cpu.as_secs_f64() * 1e3 / files,
-        );
-    }
+pub(crate) fn sftp(place: &Place, server: &Server, cipher: &str, commands: &str) -> Result<()> {
+    let mut command = Command::new("sftp");
+    command.args(["-q", "-b", "-"]).args(options(server, cipher));
+    command.arg(format!("{}@127.0.0.1", server.user())).current_dir(place.path(""));
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    child.stdin.take().context("was piped")?.write_all(commands.as_bytes())?;
+    let ended = child.wait_with_output()?;
+    ensure!(ended.status.success(), "sftp: {}", String::from_utf8_lossy(&ended.stderr));
     Ok(())
 }
 
-fn sftp(place: &Place, server: &Server, cipher: &str, commands: &str) -> Result<()> {
+/// What OpenSSH's clients are told.
+pub(crate) fn options(server: &Server, cipher: &str) -> Vec<String> {
     let options = [
         format!("Ciphers={cipher}"),
+        format!("MACs={MAC}"),
         format!("KexAlgorithms={KEX}"),
         format!("Port={}", server.port()),
         format!("IdentityFile={}", server.key().display()),
@@ -162,12 +168,6 @@ fn sftp(place: &Place, server: &Server, cipher: &str, commands: &str) -> Result<
         "UserKnownHostsFile=/dev/null".to_owned(),
         "LogLevel=ERROR".to_owned(),
     ];
-    let mut command = Command::new("sftp");
-    command.args(["-q", "-F", "/dev/null", "-b", "-"]).args(options.iter().flat_map(|o| ["-o", o]));
-    command.arg(format!("{}@127.0.0.1", server.user())).current_dir(place.path(""));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    child.stdin.take().context("was piped")?.write_all(commands.as_bytes())?;
-    let ended = child.wait_with_output()?;
-    ensure!(ended.status.success(), "sftp: {}", String::from_utf8_lossy(&ended.stderr));
-    Ok(())
+    let options = options.into_iter().flat_map(|option| ["-o".to_owned(), option]);
+    ["-F", "/dev/null"].into_iter().map(str::to_owned).chain(options).collect()
 }
