@@ -58,6 +58,8 @@ pub(crate) struct Extent {
     come_and_go: usize,
     /// Files of the tree that rsync compares.
     tree: usize,
+    /// How long connections rest before they are weighed: servers give memory back after a while.
+    rest: Duration,
 }
 
 const FULL: Extent = Extent {
@@ -76,6 +78,7 @@ const FULL: Extent = Extent {
     held: 2_000,
     come_and_go: 200,
     tree: 80_000,
+    rest: Duration::from_secs(10),
 };
 const QUICK: Extent = Extent {
     rounds: 1,
@@ -93,6 +96,7 @@ const QUICK: Extent = Extent {
     held: 100,
     come_and_go: 50,
     tree: 8_000,
+    rest: Duration::from_secs(3),
 };
 
 /// What can be measured by itself.

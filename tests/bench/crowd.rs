@@ -60,6 +60,9 @@ async fn beside_a_crowd(server: &Server, extent: Extent, report: &mut Report) ->
     report.note("all memory, for each held connection", Unit::Kib, server, first / extent.held as f64);
     let growth = (last - first) / ((TIMES - 1) * extent.come_and_go) as f64;
     report.note("growth for each login that came and went", Unit::Kib, server, growth);
+    for login in held {
+        login.log_out().await?;
+    }
     Ok(())
 }
 

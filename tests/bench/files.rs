@@ -63,9 +63,11 @@ fn large_files(place: &Place, server: &Server, size: u64, report: &mut Report) -
 
 /// Sends a directory and fetches it.
 fn there_and_back(place: &Place, server: &Server, name: &str, count: usize) -> Result<(Taken, Taken)> {
-    let (there, back) = (server.files().join(format!("{name}-sent")), place.path("back"));
-    let put = taken(server, || sftp(place, server, AES_128_GCM.1, &format!("put -r {name} {name}-sent\n")))?;
-    let got = taken(server, || sftp(place, server, AES_128_GCM.1, &format!("get -r {name}-sent back\n")))?;
+    let (there, back) = (server.files().join("sent"), place.path("back"));
+    // ProFTPD finds no path of what is not there yet, and the client asks for one before it makes a directory.
+    let send = format!("mkdir sent\nmkdir sent/{name}\nput -r {name} sent\n");
+    let put = taken(server, || sftp(place, server, AES_128_GCM.1, &send))?;
+    let got = taken(server, || sftp(place, server, AES_128_GCM.1, &format!("get -r sent/{name} back\n")))?;
     ensure!(fs::read_dir(&back)?.count() == count, "not all files came back");
     fs::remove_dir_all(back)?;
     fs::remove_dir_all(there)?;

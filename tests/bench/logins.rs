@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use russh::kex;
 use tokio::task::JoinSet;
 
-use crate::client::Client;
+use crate::client::{Client, hang_up};
 use crate::report::{Report, Unit};
 use crate::server::{PASSWORD, Place, Server};
 use crate::{Extent, taken};
@@ -89,11 +89,16 @@ fn idle(
                 What::Sftp => kept.push(client.log_in().await?),
             }
         }
-        // Servers give memory back after a while of rest; idle means that it has passed.
-        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+        tokio::time::sleep(extent.rest).await;
         let full = (server.group().pss()?, server.group().kernel_memory()?);
         ensure!(server.group().processes()?.len() > extent.idle, "not all logins are there any more");
-        drop((connections, kept));
+        // So that nothing of them is there when others are weighed.
+        for ssh in connections {
+            hang_up(ssh).await?;
+        }
+        for login in kept {
+            login.log_out().await?;
+        }
         anyhow::Ok(full)
     })?;
     let each = |full: u64, empty: u64| full.saturating_sub(empty) as f64 / 1024.0 / extent.idle as f64;

@@ -35,7 +35,7 @@ pub(crate) fn measure(servers: &[Server], extent: Extent, report: &mut Report) -
         }
     }
     for server in servers {
-        shells(&runtime, server, report)?;
+        shells(&runtime, server, extent, report)?;
     }
     Ok(())
 }
@@ -129,9 +129,9 @@ fn is_there(pid: u32) -> bool {
 // -- memory ---------------------------------------------------------------------------------------------------------------
 
 /// Memory of logins with a shell on a terminal: of one user, and with Enclos also of as many users with a cell each.
-fn shells(runtime: &Runtime, server: &Server, report: &mut Report) -> Result<()> {
+fn shells(runtime: &Runtime, server: &Server, extent: Extent, report: &mut Report) -> Result<()> {
     let same = vec![server.runner().to_owned(); SHELLS];
-    weigh(runtime, server, report, "login with a shell, one user's", &same)?;
+    weigh(runtime, server, extent, report, "login with a shell, one user's", &same)?;
     let others: Vec<String> = match server.name() {
         "Enclos" => (0..SHELLS).map(|n| format!("user-{n}")).collect(),
         _ => same,
@@ -141,10 +141,17 @@ fn shells(runtime: &Runtime, server: &Server, report: &mut Report) -> Result<()>
             server.add_user(user, &["exec", "shell"])?;
         }
     }
-    weigh(runtime, server, report, "login with a shell, each another user's", &others)
+    weigh(runtime, server, extent, report, "login with a shell, each another user's", &others)
 }
 
-fn weigh(runtime: &Runtime, server: &Server, report: &mut Report, row: &str, users: &[String]) -> Result<()> {
+fn weigh(
+    runtime: &Runtime,
+    server: &Server,
+    extent: Extent,
+    report: &mut Report,
+    row: &str,
+    users: &[String],
+) -> Result<()> {
     eprintln!("{row}, {}", server.name());
     server.settle()?;
     let weight = || anyhow::Ok((server.group().pss()?, server.group().kernel_memory()?));
@@ -158,9 +165,11 @@ fn weigh(runtime: &Runtime, server: &Server, report: &mut Report, row: &str, use
             until(&mut channel, b"ready").await?;
             kept.push((ssh, channel));
         }
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        tokio::time::sleep(extent.rest).await;
         let full = weight()?;
-        drop(kept);
+        for (ssh, _) in kept {
+            hang_up(ssh).await?;
+        }
         anyhow::Ok(full)
     })?;
     let each = |full: u64, empty: u64| full.saturating_sub(empty) as f64 / 1024.0 / users.len() as f64;

@@ -41,7 +41,7 @@ pub(crate) fn measure(servers: &[Server], extent: Extent, report: &mut Report) -
         }
     }
     for server in servers {
-        after_a_burst(&runtime, server, report)?;
+        after_a_burst(&runtime, server, extent, report)?;
     }
     Ok(())
 }
@@ -138,7 +138,12 @@ fn requests(
 }
 
 /// Memory of logins that have sent and fetched 8 MiB and then rest, over that of the server alone.
-fn after_a_burst(runtime: &tokio::runtime::Runtime, server: &Server, report: &mut Report) -> Result<()> {
+fn after_a_burst(
+    runtime: &tokio::runtime::Runtime,
+    server: &Server,
+    extent: Extent,
+    report: &mut Report,
+) -> Result<()> {
     eprintln!("{BURSTS} logins after a transfer, {}", server.name());
     server.settle()?;
     let empty = server.group().pss()?;
@@ -156,9 +161,11 @@ fn after_a_burst(runtime: &tokio::runtime::Runtime, server: &Server, report: &mu
             login.sftp.remove_file(format!("burst-{n}")).await?;
             kept.push(login);
         }
-        tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+        tokio::time::sleep(extent.rest).await;
         let full = server.group().pss()?;
-        drop(kept);
+        for login in kept {
+            login.log_out().await?;
+        }
         anyhow::Ok(full)
     })?;
     let each = full.saturating_sub(empty) as f64 / 1024.0 / BURSTS as f64;
