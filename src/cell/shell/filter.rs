@@ -183,6 +183,9 @@ fn refused() -> Result<Rules, Error> {
     for command in LEASES {
         add(&mut rules, libc::SYS_fcntl, &[(1, SeccompCmpOp::Eq, command)])?;
     }
+    // Since Linux 5.8 anybody may have a device left where something was (renameat2(2)); it has no driver, but is one.
+    let whiteout = u64::from(libc::RENAME_WHITEOUT);
+    add(&mut rules, libc::SYS_renameat2, &[(4, SeccompCmpOp::MaskedEq(whiteout), whiteout)])?;
     for (call, mode, flags) in SET_ID.iter().chain(SET_ID_OLD) {
         refuse_set_id(&mut rules, *call, *mode, *flags)?;
     }

@@ -142,9 +142,12 @@ fn attach_scratch(root: &OwnedFd, kilobytes: u64) -> Result<(), Error> {
     SCRATCH.into_iter().zip(parts).try_for_each(|(place, part)| attach_at(&part?, root, place))
 }
 
+/// The kernel has some 3,000 terminals for all cells together; one that took them all would leave the others none.
+const MOST_TERMINALS: &str = "256";
+
 fn terminals() -> Result<OwnedFd, Error> {
     let context = fsopen("devpts", FsOpenFlags::FSOPEN_CLOEXEC).step("make the cell's terminals")?;
-    for (key, value) in [("ptmxmode", "0666"), ("mode", "0620")] {
+    for (key, value) in [("ptmxmode", "0666"), ("mode", "0620"), ("max", MOST_TERMINALS)] {
         fsconfig_set_string(&context, key, value).step("set up the cell's terminals")?;
     }
     fsconfig_create(&context).step("make the cell's terminals")?;
