@@ -37,5 +37,7 @@ pub mod session;
 pub mod sftp;
 pub mod sys;
 pub mod telemetry;
+#[cfg(feature = "weaken")]
+pub mod weaken;
 pub mod wire;
 pub mod worker;

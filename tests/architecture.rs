@@ -65,9 +65,9 @@ impl Source {
         Some(room)
     }
 
-    /// The code that ships: no comments, no text, no tests.
+    /// The code that ships: no comments, no text, no tests, no layers that are left out.
     fn code(&self) -> String {
-        without_tests(&without_comments_and_text(&self.text))
+        without_tests(&without_weakening(&without_comments_and_text(&self.text)))
     }
 }
 
@@ -189,9 +189,20 @@ fn character(source: &str) -> usize {
 
 /// Leaves out what stands behind `#[cfg(test)]`: tests may lean on more.
 fn without_tests(code: &str) -> String {
+    without(code, "#[cfg(test)]")
+}
+
+/// Leaves out what stands behind `#[cfg(feature = "weaken")]`, the one feature there is, whose name is text and so gone:
+/// nothing else may know of layers that can be left out.
+fn without_weakening(code: &str) -> String {
+    without(code, "#[cfg(feature =  )]")
+}
+
+/// Leaves out the items and statements behind an attribute.
+fn without(code: &str, attribute: &str) -> String {
     let mut left = code;
     let mut kept = String::new();
-    while let Some((before, after)) = left.split_once("#[cfg(test)]") {
+    while let Some((before, after)) = left.split_once(attribute) {
         kept.push_str(before);
         left = after.get(item_length(after)..).unwrap_or_default();
     }
@@ -432,6 +443,20 @@ mod the_rules_notice {
         takes("files/a.rs", "#[cfg(test)]\nuse crate::session::X;\nfn f() {}");
         notices("files/a.rs", "#[cfg(test)]\nmod tests { fn f() {} }\nuse crate::session::X;", "leans on session");
         notices("files/a.rs", "#[cfg(test)]\nmod tests;\nuse crate::session::X;", "leans on session");
+    }
+
+    #[test]
+    fn a_layer_that_can_be_left_out_in_a_build_for_use() {
+        let off = "if crate::weaken::off(X) { return; }";
+        takes("files/a.rs", &format!("fn f() {{\n#[cfg(feature = \"weaken\")]\n{off}\ng() }}"));
+        takes("files/a.rs", "#[cfg(feature = \"weaken\")]\nlet x = crate::weaken::off(X);\nfn f() {}");
+        notices("files/a.rs", &format!("fn f() {{ {off} }}"), "leans on weaken");
+        notices("files/a.rs", &format!("#[cfg(not(feature = \"weaken\"))]\nfn f() {{ {off} }}"), "leans on weaken");
+        notices(
+            "files/a.rs",
+            &format!("#[cfg(feature = \"weaken\")]\nfn f() {{}}\nfn g() {{ {off} }}"),
+            "leans on weaken",
+        );
     }
 
     #[test]

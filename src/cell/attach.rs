@@ -210,6 +210,10 @@ fn place_nested(
     covers: Option<&Covers>,
 ) -> Result<(), Fault> {
     let Target::Inside { step: number, name } = &wanted.target else { return Ok(()) };
+    #[cfg(feature = "weaken")]
+    if wanted.source == Source::Cover && crate::weaken::off(crate::weaken::Layer::Covers) {
+        return Ok(());
+    }
     let path = || wanted.path.to_string();
     if tree.is_none() && wanted.source != Source::Cover {
         return Ok(());

@@ -55,6 +55,15 @@ pub fn keep_for_control(ids: Option<(u32, u32)>, directories: &[&Path], files: &
     confine_to_directories(directories, files)
 }
 
+/// The same for a cell.
+pub(super) fn give_up_for_cell(ids: Option<(u32, u32)>) -> Result<(), Error> {
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::Privileges) {
+        return Ok(());
+    }
+    become_nobody(ids)
+}
+
 /// Drops the bounding set, the groups, the ids and every capability, in the order in which each is still allowed.
 pub(super) fn become_nobody(ids: Option<(u32, u32)>) -> Result<(), Error> {
     drop_bounding_set(CapabilitySet::empty())?;

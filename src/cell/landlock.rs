@@ -44,6 +44,10 @@ pub fn landlock_holds() -> Option<String> {
 /// TCP, signals and abstract sockets are closed with it where the kernel can. Where it has no usable Landlock this
 /// does nothing: the monitor has announced that, or refused to start.
 pub fn confine_to_view(entries: &[(String, Mode)]) -> Result<(), Error> {
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::SessionLandlock) {
+        return Ok(());
+    }
     let Some(abi) = abi() else { return Ok(()) };
     let mut rules = open(abi)?;
     for (at, mode) in entries.iter().filter(|(_, mode)| *mode != Mode::Hidden) {
@@ -64,6 +68,10 @@ pub(super) struct Host<'a> {
 
 /// Closes Landlock over a shell cell: what of the host it has may be used, what is its own, and each grant as it says. Abstract sockets and signals of other cells are closed with it where the kernel can.
 pub(super) fn confine_shell(host: &Host<'_>, home: &str, layout: &Layout, network: Network) -> Result<(), Error> {
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::ShellLandlock) {
+        return Ok(());
+    }
     let abi = abi();
     // Abstract sockets belong to a network: one that is shared needs another border between the cells and the host.
     if network == Network::Host && abi.is_none_or(|abi| abi < ABI::V6) {

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit};
 use seccompiler::BpfProgram;
 
 use super::Privilege;
-use super::caps::become_nobody;
+use super::caps::give_up_for_cell;
 use super::error::{Context, Error};
 use crate::sys;
 
@@ -50,7 +50,11 @@ pub fn confine_newborn(newborn: &Newborn<'_>, link: OwnedFd) -> Result<OwnedFd, 
     rustix::process::umask(Bits::empty());
     rustix::process::setsid().step("leave the terminal")?;
     let ids = matches!(newborn.privilege, Privilege::Root).then_some((newborn.uid, newborn.uid));
-    become_nobody(ids)?;
+    give_up_for_cell(ids)?;
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::SessionSeccomp) {
+        return Ok(kept);
+    }
     seccompiler::apply_filter(newborn.filter).map_err(Error::Filter)?;
     Ok(kept)
 }
@@ -63,11 +67,19 @@ fn keep_only(null: BorrowedFd<'_>, link: OwnedFd) -> Result<OwnedFd, Error> {
         // Never dropped: the standard streams stay open for the life of the process.
         std::mem::forget(sys::place_at(null, standard).step("silence the standard streams")?);
     }
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::Descriptors) {
+        return Ok(kept);
+    }
     sys::close_from(LINK_FD.unsigned_abs() + 1).step("close all other descriptors")?;
     Ok(kept)
 }
 
 fn limit() -> Result<(), Error> {
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::Limits) {
+        return Ok(());
+    }
     // A core limit of 0 does not stop a pipe handler of the host, 1 stops both (fs/coredump.c).
     for (resource, most) in [
         (Resource::Core, 1),

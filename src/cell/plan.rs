@@ -161,6 +161,11 @@ impl Plan {
             layout => layout?,
         };
         layout.home = home;
+        #[cfg(feature = "weaken")]
+        let files = match crate::weaken::off(crate::weaken::Layer::OwnUid) {
+            true => Plan { cell: None, ..files },
+            false => files,
+        };
         Ok(Plan { layout, kind: Kind::Shell, user_home: Some(user_home), ..files })
     }
 

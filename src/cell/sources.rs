@@ -74,6 +74,11 @@ pub(super) fn clone(
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH,
     )
     .map_err(step("clone the granted directory"))?;
+    #[cfg(feature = "weaken")]
+    let rights = Rights {
+        read_only: rights.read_only && !crate::weaken::off(crate::weaken::Layer::ReadOnlyMount),
+        no_exec: rights.no_exec && !crate::weaken::off(crate::weaken::Layer::NoExec),
+    };
     let attr = MountAttr { read_only: rights.read_only, no_exec: rights.no_exec, id_map: map, ..MountAttr::default() };
     sys::set_mount_attr(&fd, attr).map_err(|errno| match errno {
         Errno::INVAL if map.is_some() => Fault::NoIdmap { path: wanted.path.to_string() },
@@ -160,16 +165,10 @@ pub(super) fn open_beneath(outer: &OwnedFd, path: &str) -> Result<OwnedFd, Errno
     answer
 }
 
-#[cfg(not(feature = "weaken"))]
 fn on_disk(step: &Step) -> &str {
-    step.path.as_str()
-}
-
-/// Only in builds that exist to show that the tests of confinement can fail: attaches the whole account.
-#[cfg(feature = "weaken")]
-fn on_disk(step: &Step) -> &str {
-    match std::env::var("ENCLOS_WEAKEN").as_deref() {
-        Ok("bind-home") => ".",
-        _ => step.path.as_str(),
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::GrantedPath) {
+        return ".";
     }
+    step.path.as_str()
 }

@@ -16,13 +16,22 @@ use crate::domain::{ByteCount, UploadPolicy};
 /// Set-group-id: what is made in such a directory belongs to its group, and directories inherit the bit.
 const SET_GID: u32 = 0o2000;
 
+/// The bits of permissions that a client can ask for.
+fn askable() -> u32 {
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::PlainModes) {
+        return 0o7777;
+    }
+    0o777
+}
+
 /// The permissions that something gets when a client asks for `asked`; `has` is its `st_mode`. `None`: it keeps those it
 /// has, because they are forced. A directory keeps the set-group-id bit, which no client can name, as with chmod(1).
 pub(super) fn permissions(policy: &UploadPolicy, asked: u32, has: u32) -> Option<Mode> {
     let is_directory = FileType::from_raw_mode(has) == FileType::Directory;
     let is_forced = if is_directory { policy.directory_mode.is_some() } else { policy.file_mode.is_some() };
     let kept = if is_directory { has & SET_GID } else { 0 };
-    (!is_forced).then(|| Mode::from_raw_mode(asked & 0o777 | kept))
+    (!is_forced).then(|| Mode::from_raw_mode(asked & askable() | kept))
 }
 
 /// Fails for a size beyond the most there may be.
@@ -42,13 +51,13 @@ impl Root {
 
     /// Permissions of a new file for which a client asked for `asked`.
     pub(super) fn mode_of_new_file(&self, asked: u32) -> Mode {
-        Mode::from_raw_mode(self.policy.file_mode.map_or(asked, |forced| forced.bits()) & 0o777)
+        Mode::from_raw_mode(self.policy.file_mode.map_or(asked, |forced| forced.bits()) & askable())
     }
 
     /// Permissions of a new directory; with them, whether the set-group-id bit is to be added once it is there.
     pub(super) fn mode_of_new_directory(&self, asked: u32) -> (Mode, bool) {
-        let mode = self.policy.directory_mode.map_or(asked & 0o777, |forced| forced.bits());
-        (Mode::from_raw_mode(mode & 0o777), mode & SET_GID != 0)
+        let mode = self.policy.directory_mode.map_or(asked & askable(), |forced| forced.bits());
+        (Mode::from_raw_mode(mode & askable()), mode & SET_GID != 0)
     }
 
     /// Adds the set-group-id bit to a directory that was just made; making one does not set it.

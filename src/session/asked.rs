@@ -51,6 +51,12 @@ impl Asked<'_> {
 pub(super) fn decide(asked: Asked<'_>, granted: &Granted) -> Given {
     let services = granted.services;
     let closed = || Given::Nothing(refusal(asked.phrase(), services));
+    #[cfg(feature = "weaken")]
+    let services = if crate::weaken::off(crate::weaken::Layer::AskedPrograms) {
+        services.with(Service::Exec).with(Service::Shell)
+    } else {
+        services
+    };
     let open = |service: Service| services.contains(service);
     match (asked, &granted.programs.forced_command) {
         (Asked::Subsystem, _) => closed(),

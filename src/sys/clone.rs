@@ -53,6 +53,20 @@ impl CloneFlags {
     }
 }
 
+#[cfg(feature = "weaken")]
+impl CloneFlags {
+    /// Without the namespaces that are to be left out.
+    fn weakened(self) -> CloneFlags {
+        use crate::weaken::{Layer, off};
+        let of_layers = [
+            (Layer::PidNamespace, CloneFlags::PIDS),
+            (Layer::IpcNamespace, CloneFlags::IPC),
+            (Layer::NetNamespace, CloneFlags::NETWORK),
+        ];
+        of_layers.into_iter().filter(|(layer, _)| off(*layer)).fold(self, |left, (_, one)| CloneFlags(left.0 & !one.0))
+    }
+}
+
 /// Forks the calling process.
 ///
 /// Only for processes with a single thread: the child has the calling thread alone, and locks held by another would
@@ -66,6 +80,8 @@ pub fn fork_into(flags: CloneFlags, group: Option<BorrowedFd<'_>>) -> Result<For
     let mut pidfd: RawFd = -1;
     // SAFETY: `clone_args` is a C structure of integers, for which all zeroes is a value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    #[cfg(feature = "weaken")]
+    let flags = flags.weakened();
     args.flags = flags.0 | libc::CLONE_PIDFD as u64 | CLEAR_SIGHAND;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;

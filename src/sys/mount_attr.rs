@@ -36,6 +36,13 @@ pub fn set_mount_attr(mount: impl AsFd, attr: MountAttr<'_>) -> Result<(), Errno
     if attr.id_map.is_some() {
         set |= libc::MOUNT_ATTR_IDMAP;
     }
+    #[cfg(feature = "weaken")]
+    for (layer, bit) in [
+        (crate::weaken::Layer::NoSetId, libc::MOUNT_ATTR_NOSUID),
+        (crate::weaken::Layer::NoDevices, libc::MOUNT_ATTR_NODEV),
+    ] {
+        set &= if crate::weaken::off(layer) { !bit } else { u64::MAX };
+    }
     let how = libc::mount_attr {
         attr_set: set,
         attr_clr: 0,

@@ -8,6 +8,18 @@ pub fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     if flags.contains(UnshareFlags::FILES) {
         return Err(Errno::INVAL);
     }
+    #[cfg(feature = "weaken")]
+    let flags = weakened(flags);
     // SAFETY: the only hazard of the call is a descriptor table that threads no longer share; FILES is refused above.
     unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Without the namespaces that are to be left out.
+#[cfg(feature = "weaken")]
+fn weakened(mut flags: UnshareFlags) -> UnshareFlags {
+    use crate::weaken::{Layer, off};
+    for (layer, one) in [(Layer::IpcNamespace, UnshareFlags::NEWIPC), (Layer::NetNamespace, UnshareFlags::NEWNET)] {
+        flags.set(one, flags.contains(one) && !off(layer));
+    }
+    flags
 }

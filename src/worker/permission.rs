@@ -39,6 +39,8 @@ pub(super) enum Variables {
 
 /// Looks at what is asked for.
 pub(super) fn look_at(user: &User, start: &Start) -> Result<Startable, NotStarted> {
+    #[cfg(feature = "weaken")]
+    let user = &weakened(user);
     if start.terminal.is_some() && user.terminals == Terminals::Refused {
         return Err(refused("a terminal is not open to this login"));
     }
@@ -53,6 +55,16 @@ pub(super) fn look_at(user: &User, start: &Start) -> Result<Startable, NotStarte
         (Program::Direct(line), None) => direct(user, line),
         (Program::Shell | Program::Command(_), None) => Err(refused("running programs is not open to this login")),
     }
+}
+
+/// A user who may run programs, if that is not to be looked at.
+#[cfg(feature = "weaken")]
+fn weakened(user: &User) -> User {
+    let mut user = user.clone();
+    if crate::weaken::off(crate::weaken::Layer::StartedPrograms) {
+        user.services = user.services.with(Service::Exec).with(Service::Shell);
+    }
+    user
 }
 
 fn refused(sentence: &str) -> NotStarted {

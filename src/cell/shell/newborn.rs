@@ -16,7 +16,7 @@ use super::filter::filters;
 use super::loopback;
 use super::root::{self, Own};
 use super::template::{self, Contents};
-use crate::cell::caps::become_nobody;
+use crate::cell::caps::give_up_for_cell;
 use crate::cell::error::{Context, Error};
 use crate::cell::landlock::{self, Host};
 use crate::cell::newborn::LINK_FD;
@@ -111,13 +111,29 @@ impl ShellZygote {
         }
         sys::close_from_on_exec(LINK_FD.unsigned_abs() + 1).step("keep nothing else")?;
         let ids = matches!(self.privilege, Privilege::Root).then_some(own.ids);
-        become_nobody(ids)?;
+        give_up_for_cell(ids)?;
         let host = Host { first: &self.program, programs: self.contents.readable().collect(), binds: &own.binds };
         landlock::confine_shell(&host, &own.home, layout, own.network)?;
         for filter in &self.filters {
+            #[cfg(feature = "weaken")]
+            if crate::weaken::off(crate::weaken::Layer::ShellSeccomp) {
+                break;
+            }
             seccompiler::apply_filter(filter).map_err(Error::Filter)?;
         }
-        let environment: [&CStr; 0] = [];
+        self.execute(arguments)
+    }
+
+    fn execute(&self, arguments: &[&CStr]) -> Result<std::convert::Infallible, Error> {
+        let environment: Vec<&CStr> = Vec::new();
+        // The worker is told too.
+        #[cfg(feature = "weaken")]
+        let list = std::env::var("ENCLOS_WEAKEN").unwrap_or_default();
+        #[cfg(feature = "weaken")]
+        let list = std::ffi::CString::new(format!("ENCLOS_WEAKEN={list}")).unwrap_or_default();
+        #[cfg(feature = "weaken")]
+        let environment: Vec<&CStr> =
+            environment.into_iter().chain([&*list]).filter(|l| l.count_bytes() > 14).collect();
         let failed = nix::unistd::execveat(&self.program, c"", arguments, &environment, AtFlags::AT_EMPTY_PATH);
         let Err(errno) = failed;
         Err(Errno::from_raw_os_error(errno as i32)).step("start the cell's first program")
@@ -153,6 +169,10 @@ fn offer_to_the_kernel() -> Result<(), Error> {
 }
 
 fn limit(limits: Limits) -> Result<(), Error> {
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::Limits) {
+        return Ok(());
+    }
     // A core limit of 0 does not stop a pipe handler of the host, 1 stops both (fs/coredump.c).
     for (resource, most) in [
         (Resource::Core, 1),

@@ -85,6 +85,10 @@ pub(super) fn enter(contents: &Contents, own: &Own) -> Result<(), Error> {
 
 /// Lets nothing be changed in the root any more. What is attached in it has rights of its own.
 pub(super) fn close() -> Result<(), Error> {
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::ReadOnlyRoot) {
+        return Ok(());
+    }
     let root = open_tree(CWD, "/", OpenTreeFlags::OPEN_TREE_CLOEXEC).step("close the cell's root")?;
     sys::set_mount_attr(&root, MountAttr { read_only: true, no_exec: true, ..MountAttr::default() })
         .step("close the cell's root")
@@ -139,7 +143,13 @@ fn attach_scratch(root: &OwnedFd, kilobytes: u64) -> Result<(), Error> {
     };
     let parts = SCRATCH.map(part);
     unmount(format!("{BUILD}/tmp"), UnmountFlags::DETACH).step("put the whole of them away")?;
-    SCRATCH.into_iter().zip(parts).try_for_each(|(place, part)| attach_at(&part?, root, place))
+    #[cfg(feature = "weaken")]
+    let parts = parts.into_iter().skip(usize::from(crate::weaken::off(crate::weaken::Layer::OwnRoot)));
+    #[cfg(feature = "weaken")]
+    let scratch = SCRATCH.into_iter().skip(usize::from(crate::weaken::off(crate::weaken::Layer::OwnRoot)));
+    #[cfg(not(feature = "weaken"))]
+    let scratch = SCRATCH.into_iter();
+    scratch.zip(parts).try_for_each(|(place, part)| attach_at(&part?, root, place))
 }
 
 /// The kernel has some 3,000 terminals for all cells together; one that took them all would leave the others none.
@@ -158,12 +168,19 @@ fn terminals() -> Result<OwnedFd, Error> {
 /// `/proc` of the cell's own processes, without what tells of the host.
 fn attach_processes(root: &OwnedFd) -> Result<(), Error> {
     let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).step("make the cell's /proc")?;
-    fsconfig_set_string(&context, "hidepid", "invisible").step("set up the cell's /proc")?;
+    let shown = "invisible";
+    #[cfg(feature = "weaken")]
+    let shown = if crate::weaken::off(crate::weaken::Layer::HiddenProcesses) { "off" } else { shown };
+    fsconfig_set_string(&context, "hidepid", shown).step("set up the cell's /proc")?;
     fsconfig_create(&context).step("make the cell's /proc")?;
     let attributes =
         MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let proc = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).step("make the cell's /proc")?;
     attach_at(&proc, root, "proc")?;
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::MaskedProc) {
+        return Ok(());
+    }
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     for name in MASKED_FILES {
         let path = format!("proc/{name}");

@@ -58,6 +58,10 @@ pub(super) fn enter() -> Result<Contents, Error> {
     for name in PROGRAMS {
         share_programs(&shared, name, &mut contents)?;
     }
+    #[cfg(feature = "weaken")]
+    if crate::weaken::off(crate::weaken::Layer::OwnRoot) {
+        share_programs(&shared, "tmp", &mut contents)?;
+    }
     share_devices(&shared)?;
     share_settings(&shared)?;
     directory(&shared, "processes")?;

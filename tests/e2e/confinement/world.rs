@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 use crate::harness::{Login, Node};
 
 /// What no client of `bob` may ever read; nothing else contains it.
-pub(crate) const CANARY: &str = "CANARY-5d1f8a: this was not granted\n";
+const CANARY: &str = "CANARY-5d1f8a: this was not granted\n";
 /// What lies inside the grant.
 pub(crate) const INSIDE: &str = "this was granted\n";
-/// What `eve`, a sub-user of the same account, keeps in her directory.
-pub(crate) const SIBLING: &str = "CANARY-5d1f8a: this is another user's\n";
+/// What somebody else of the account keeps.
+const SIBLING: &str = "CANARY-5d1f8a: this is another user's\n";
 
 /// State of one file that must not change: content, mode, and times.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,6 @@ struct State {
 pub(crate) struct World {
     node: Node,
     bob: Login,
-    eve: Login,
     home: PathBuf,
     before: BTreeMap<PathBuf, State>,
 }
@@ -53,8 +52,7 @@ impl World {
         plant(&home, &outside);
         node.own(&home);
         let bob = node.user("bob", "acme", &[("www/site1", "rw")]);
-        let eve = node.user("eve", "acme", &[("www/site2", "rw")]);
-        let mut world = World { node, bob, eve, home, before: BTreeMap::new() };
+        let mut world = World { node, bob, home, before: BTreeMap::new() };
         world.before = world.states();
         // So that a change cannot hide in the granularity of a filesystem's clock.
         let long_ago = SystemTime::now() - Duration::from_secs(86_400);
@@ -73,10 +71,6 @@ impl World {
         &self.bob
     }
 
-    pub(crate) fn eve(&self) -> &Login {
-        &self.eve
-    }
-
     pub(crate) fn home(&self) -> &Path {
         &self.home
     }
@@ -93,39 +87,6 @@ impl World {
 
     fn outside(&self) -> PathBuf {
         self.node.dir().join("outside")
-    }
-
-    /// Every name by which a client might hope to reach `below`, a path of the account outside the grant: as the host
-    /// has it, as the account's root would have it, and by climbing.
-    pub(crate) fn names_of(&self, below: &str) -> Vec<Vec<u8>> {
-        let host = self.home.join(below);
-        let host = host.to_str().expect("a plain path");
-        let mut names = vec![
-            host.to_owned(),
-            format!("/{below}"),
-            below.to_owned(),
-            format!("../../{below}"),
-            format!("/../../{below}"),
-            format!("/dir/../../../{below}"),
-            format!("/dir/deep/../../../../{below}"),
-            format!("//{below}"),
-            format!("/./{below}"),
-            format!("/{}{below}", "../".repeat(40)),
-            format!("/{}{host}", "../".repeat(40)),
-            format!("/proc/self/root{host}"),
-            format!("/proc/1/root{host}"),
-            format!("/proc/self/cwd/../../{below}"),
-            format!("/view/{below}"),
-            format!("/view/../{below}"),
-            format!("..\\..\\{}", below.replace('/', "\\")),
-            format!("/%2e%2e/%2e%2e/{below}"),
-        ];
-        names.dedup();
-        let mut bytes: Vec<Vec<u8>> = names.into_iter().map(String::into_bytes).collect();
-        // Overlong UTF-8 for `..` and `/`.
-        bytes.push([b"/\xc0\xae\xc0\xae/\xc0\xae\xc0\xae/", below.as_bytes()].concat());
-        bytes.push([b"..\xc0\xaf..\xc0\xaf", below.as_bytes()].concat());
-        bytes
     }
 
     /// What has changed outside the grant, in words; empty when nothing has.
@@ -173,17 +134,6 @@ impl State {
         }
     }
 }
-
-/// Names of the links that another process of the account left in the grant, and that lead to `private/secret.txt`
-/// or, for those ending in `-dir`, to `private`.
-pub(crate) const PLANTED: [&str; 6] = [
-    "planted-absolute",
-    "planted-rooted",
-    "planted-relative",
-    "planted-chain",
-    "planted-up/private/secret.txt",
-    "planted-private-dir/secret.txt",
-];
 
 fn plant(home: &Path, outside: &Path) {
     let grant = home.join("www/site1");

@@ -35,7 +35,7 @@ pub(crate) struct Session {
 pub(crate) struct Node {
     identity: Identity,
     binary: PathBuf,
-    environment: Vec<(&'static str, &'static str)>,
+    environment: Vec<(&'static str, String)>,
     dir: TempDir,
     port: u16,
     server: Option<Child>,
@@ -75,7 +75,13 @@ impl Node {
     /// Has another build of the server serve, with one more variable in its environment.
     pub(crate) fn replace_binary(&mut self, binary: &Path, variable: (&'static str, &'static str)) {
         self.binary = binary.to_owned();
-        self.environment.push(variable);
+        self.set_variable(variable.0, variable.1);
+    }
+
+    /// Has the server serve with a variable in its environment when it is started next.
+    pub(crate) fn set_variable(&mut self, name: &'static str, value: &str) {
+        self.environment.retain(|(other, _)| *other != name);
+        self.environment.push((name, value.to_owned()));
     }
 
     /// The configuration with more lines.
@@ -151,14 +157,20 @@ impl Node {
         finish(&mut self.enclos(arguments), input).ok()
     }
 
-    /// Makes an account: its tree on disk and its row. Returns its home.
-    pub(crate) fn account(&self, name: &str) -> PathBuf {
+    /// Makes the tree of an account that nobody has told the server of. Returns its home.
+    pub(crate) fn account_tree(&self, name: &str) -> PathBuf {
         let home = self.home(name);
         fs::create_dir(&home).expect("a home");
         for inside in ["www", "www/site1", "www/site2", "private"] {
             fs::create_dir(home.join(inside)).expect("a directory");
         }
         self.own(&home);
+        home
+    }
+
+    /// Makes an account: its tree on disk and its row. Returns its home.
+    pub(crate) fn account(&self, name: &str) -> PathBuf {
+        let home = self.account_tree(name);
         self.account_at(name, &home);
         home
     }
@@ -258,7 +270,7 @@ impl Node {
 
     fn spawn(&mut self, mut command: Command) {
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");
-        command.envs(self.environment.iter().copied());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdout(log.try_clone().expect("the log file again")).stderr(log);
         self.server = Some(command.spawn().expect("start the server"));
     }
@@ -304,10 +316,19 @@ impl Node {
         process::parent(session.pid).expect("a live session has a parent")
     }
 
+    /// Process id of whoever has the service, as it says itself: the parent of control.
+    pub(crate) fn monitor_pid(&self) -> u32 {
+        process::parent(self.control_pid()).expect("control has a parent")
+    }
+
     /// Asks the server to end, and waits for it.
     pub(crate) fn end(&mut self, how: Signal) -> ExitStatus {
-        let pid = self.pid();
-        process::signal(pid, how);
+        process::signal(self.pid(), how);
+        self.await_end()
+    }
+
+    /// Waits until the process ends that was started.
+    pub(crate) fn await_end(&mut self) -> ExitStatus {
         let mut ended = None;
         let waited = wait_until(PATIENCE, || {
             ended = self.server.as_mut().and_then(|s| s.try_wait().expect("look after the server"));

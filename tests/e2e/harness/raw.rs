@@ -140,7 +140,12 @@ pub(crate) struct Raw {
     from: ChildStdout,
     next_id: u32,
     extensions: Vec<(String, String)>,
+    watch: Option<Watch>,
+    caught: Vec<String>,
 }
+
+/// Says, in words, what is wrong with an answer to a request of this type.
+pub(crate) type Watch = fn(u8, &Reply) -> Option<String>;
 
 impl Raw {
     /// Logs in and says hello.
@@ -171,7 +176,7 @@ impl Raw {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("start ssh");
         let to = ssh.stdin.take().expect("was piped");
         let from = ssh.stdout.take().expect("was piped");
-        let mut raw = Raw { ssh, to, from, next_id: 0, extensions: Vec::new() };
+        let mut raw = Raw { ssh, to, from, next_id: 0, extensions: Vec::new(), watch: None, caught: Vec::new() };
         // SSH_FXP_INIT (section 4).
         if raw.write(&[0, 0, 0, 5, 1, 0, 0, 0, version]).is_err() {
             return Err(raw.complaint());
@@ -198,6 +203,17 @@ impl Raw {
             stderr.read_to_string(&mut text).expect("read what ssh says");
         }
         text
+    }
+
+    /// Has every answer looked at from now on.
+    pub(crate) fn watched_by(mut self, watch: Watch) -> Raw {
+        self.watch = Some(watch);
+        self
+    }
+
+    /// What was wrong with the answers since this was asked last.
+    pub(crate) fn caught(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.caught)
     }
 
     /// What the server announced.
@@ -230,6 +246,9 @@ impl Raw {
         let id = self.send(kind, body).ok()?;
         let (answered, reply) = self.receive()?;
         assert_eq!(answered, id, "an answer to another request: {reply:?}");
+        if let Some(wrong) = self.watch.and_then(|watch| watch(kind, &reply)) {
+            self.caught.push(format!("{wrong} (request {kind} of {})", body.escape_ascii()));
+        }
         Some(reply)
     }
 

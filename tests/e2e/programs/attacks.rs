@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use serde_json::Value;
 
 use super::{Site, run, told};
 use crate::harness::{Identity, Login, Node, Raw, Waiting, descendants, finish, has_ended, signal, ssh, wait_until};
@@ -19,7 +18,6 @@ as_root_and_rootless!(
     programs_see_no_drop_box,
     a_captured_worker_is_not_heard,
     the_servers_program_stays_as_it_is,
-    nothing_that_was_not_granted_is_to_be_had,
     a_captured_worker_harms_its_own_connection_alone,
     revoking_comes_in_between,
     a_captured_worker_ends_with_its_node,
@@ -159,118 +157,6 @@ fn the_servers_program_stays_as_it_is(identity: Identity) {
     }
     let after = fs::metadata(&own).expect("the server");
     assert_eq!((before.mode(), before.mtime(), before.ctime()), (after.mode(), after.mtime(), after.ctime()));
-}
-
-const ATTACKS: &str = include_str!("scripts/attacks.py");
-
-/// Rows that must show a breach where there is no cell: they can fail.
-const SHOWN_OUTSIDE: &[&str] = &[
-    "x01_x02_x19_x20_paths_outside",
-    "x03_x04_links",
-    "x08_x22_x39_attributes",
-    "x21_names_beside",
-    "x23_what_is_there",
-    "x18_the_grant_itself",
-    "x33_x34_set_ids",
-    "x72_read_only_grants",
-    "x76_leases_and_projects",
-    "x40_signals",
-    "x41_memory_of_others",
-    "x43_x44_sockets",
-    "x45_shared_memory",
-    "x46_x47_keys_and_the_kernels_lists",
-    "x50_x51_x53_mounts",
-    "x52_x54_x55_the_kernels_insides",
-    "x56_sockets_of_other_kinds",
-    "x58_terminals",
-    "x68_secrets_of_the_host",
-    "x74_network",
-    "x05_x06_x09_writes",
-];
-
-/// A process of the account, outside of every cell.
-fn as_account(identity: Identity) -> Command {
-    let (uid, gid) = identity.account_owner();
-    let mut command = Command::new("env");
-    if uid != rustix::process::geteuid().as_raw() {
-        command.args(["setpriv", &format!("--reuid={uid}"), &format!("--regid={gid}"), "--clear-groups", "--"]);
-    }
-    command.arg("python3").env("PATH", "/usr/local/bin:/usr/bin:/bin");
-    command
-}
-
-/// What there is to be had, by name, and the process that holds a part of it.
-fn canaries(site: &Site) -> (Child, Value) {
-    let (there, host) = (site.node.account("other"), site.node.dir().join("host"));
-    fs::create_dir(&host).expect("a directory");
-    told(&site.user("sib", "exec", &[("www/site2", "rw")]), "echo CANARY-5d1f8a > ~/.secret");
-    for path in [site.home.join("private/notes"), there.join("private/notes"), host.join("notes")] {
-        fs::write(path, "CANARY-5d1f8a: this was not granted\n").expect("a canary");
-    }
-    fs::create_dir(site.site().join("config")).expect("a directory");
-    fs::write(site.site().join("config/app.ini"), "key").expect("a file");
-    site.node.own(&site.home);
-    site.node.own(&there);
-    let private = site.home.join("private");
-    let mut canary = as_account(site.node.identity());
-    canary.args(["-c", ATTACKS, "canary", private.to_str().expect("a plain path")]);
-    canary.current_dir(&site.home).env("CANARY", "CANARY-5d1f8a").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut canary = canary.spawn().expect("start");
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(canary.stdout.take().expect("piped")), &mut line)
-        .expect("it says what it has");
-    let mut facts: Value = serde_json::from_str(&line).expect("facts");
-    let secrets = [
-        site.home.join("private/notes"),
-        site.home.join("www/site2/index.html"),
-        site.home.join(".enclos/home/sib/.secret"),
-        there.join("private/notes"),
-        host.join("notes"),
-    ];
-    facts["secrets"] = secrets.iter().map(|p| p.display().to_string()).collect();
-    facts["home"] = site.home.display().to_string().into();
-    facts["grant"] = site.site().display().to_string().into();
-    facts["state"] = site.node.state().display().to_string().into();
-    facts["monitor"] = site.node.pid().into();
-    facts["other"] = (site.node.identity().account_owner().0 + 1).into();
-    (canary, facts)
-}
-
-/// The list of escapes, from inside a cell, and as much of it from outside, where it must succeed.
-fn nothing_that_was_not_granted_is_to_be_had(identity: Identity) {
-    let site = Site::new(identity);
-    let (mut canary, facts) = canaries(&site);
-    let dev = site.user("dev", "exec", &[("www/site1", "rw"), ("www/site1/config", "ro")]);
-    let before: Vec<_> = facts["secrets"].as_array().expect("a list").iter().map(state).collect();
-    for network in ["own", "host"] {
-        site.node.admin(&["user", "set", "dev", "--network", network]);
-        let said = python(&dev, ATTACKS, &format!("attack '{facts}'"));
-        // What belongs to a network is seen by whoever shares it: its lists, its localhost.
-        let wrong = said.lines().filter(|line| !line.ends_with(" held"));
-        let wrong: Vec<&str> = wrong.filter(|line| network == "own" || !line.starts_with("x74_network ")).collect();
-        assert!(wrong.is_empty() && said.lines().count() == 32, "network {network}: {}", wrong.join("\n"));
-    }
-    let after: Vec<_> = facts["secrets"].as_array().expect("a list").iter().map(state).collect();
-    assert_eq!(before, after);
-    let mut outside = as_account(identity);
-    outside.args(["-c", ATTACKS, "attack", &facts.to_string()]).args(SHOWN_OUTSIDE);
-    let shown = finish(&mut outside, "").ok();
-    let missed: Vec<&str> =
-        shown.lines().filter(|line| line.ends_with(" held") || line.contains("row failed")).collect();
-    assert!(
-        missed.is_empty() && shown.lines().count() == SHOWN_OUTSIDE.len(),
-        "not shown outside:\n{}",
-        missed.join("\n")
-    );
-    drop(canary.stdin.take());
-    canary.wait().expect("our own child");
-}
-
-/// All that an attack could have changed of a file.
-fn state(path: &Value) -> (Vec<u8>, u32, i64, u64, u32) {
-    let path = Path::new(path.as_str().expect("a path"));
-    let meta = fs::metadata(path).expect("a canary");
-    (fs::read(path).expect("a canary"), meta.mode(), meta.mtime_nsec(), meta.nlink(), meta.uid())
 }
 
 /// What a worker says goes to a process that holds the host keys.

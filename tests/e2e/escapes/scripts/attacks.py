@@ -19,6 +19,7 @@ import stat
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -33,7 +34,7 @@ NR = dict(chmod=90, fchmod=91, mkdir=83, mknod=133, fchmodat=268, mknodat=259, f
           sethostname=170, setdomainname=171, vhangup=153, iopl=172, ioperm=173, modify_ldt=154, keyctl=250, add_key=248,
           request_key=249, name_to_handle_at=303, open_by_handle_at=304, kcmp=312, pidfd_open=434, pidfd_getfd=438,
           process_vm_readv=310, ptrace=101, socket=41, socketpair=53, file_setattr=469, shmget=29, lookup_dcookie=212,
-          inotify_init=253, inotify_add_watch=254, setxattrat=463, memfd_create=319)
+          inotify_init=253, renameat2=316, inotify_add_watch=254, setxattrat=463, memfd_create=319)
 MARK = "CANARY-5d1f8a"
 ROWS = {}
 
@@ -75,9 +76,16 @@ def in_child(function):
     if child == 0:
         try:
             function()
+        except OSError:
+            os._exit(1)
         finally:
             os._exit(0)
     return os.waitpid(child, 0)[1]
+
+
+def fresh_file(name):
+    open(fresh(name), "w").close()
+    return name
 
 
 def fresh(name):
@@ -120,10 +128,54 @@ def x03_x04_links():
 
 
 @row
+def x04_planted_links():
+    grant, name = FACTS["grant"], FACTS["name"]
+    names = ["absolute", "rooted", "relative", "chain", f"up/private/{name}", f"private-dir/{name}", f"sibling-dir/{name}",
+             f"other-dir/private/{name}", f"host-dir/{name}", f"root-dir{FACTS['home']}/private/{name}",
+             f"proc-dir{FACTS['home']}/private/{name}", f"hidden-dir/{name}"]
+    return [g for n in names for at in [f"{grant}/planted-{n}"] for g in got(at, read, at) + got(f"stat of {at}", os.stat, at)]
+
+
+@row
+def x13_x14_exchanged():
+    """Two processes of the cell: one exchanges a directory and a link out, the other goes through it."""
+    found = []
+    for target in [FACTS["home"] + "/private", "../../private", "/proc/1/root" + FACTS["home"] + "/private"]:
+        os.makedirs("swap", exist_ok=True)
+        os.symlink(target, fresh("swapped"))
+        racer = os.fork()
+        if racer == 0:
+            while True:
+                call("renameat2", -100, b"swap", -100, b"swapped", 2)
+        until = time.monotonic() + 0.1
+        while time.monotonic() < until:
+            at = "swap/" + FACTS["name"]
+            found += got(at, read, at) + got(f"stat of {at}", os.stat, at) + got(f"wrote {at}", os.open, at, os.O_WRONLY)
+        os.kill(racer, 9)
+        os.waitpid(racer, 0)
+        for name in ["swap", "swapped"]:
+            (fresh if os.path.islink(name) else os.rmdir)(name)
+    return found[:5]
+
+
+@row
+def x17_moved_out():
+    """By the attacker, who stands in it; and then it goes."""
+    os.makedirs("deep/er", exist_ok=True)
+    os.chdir("deep/er")
+    os.rename(FACTS["work"] + "/deep/er", FACTS["work"] + "/er")
+    above = ["../" * n + "private" for n in range(1, 8)]
+    found = [g for at in above for g in got(at, os.listdir, at)]
+    os.rmdir(FACTS["work"] + "/er")
+    return found + [g for at in above for g in got(at, os.listdir, at)]
+
+
+@row
 def x05_x06_x09_writes():
     found = []
     for secret in FACTS["secrets"]:
-        for directory in {os.path.dirname(name) for name in names(secret)}:
+        # What leads to the grant may lie in the cell's own `/tmp`.
+        for directory in {os.path.dirname(name) for name in names(secret) if not name.endswith("/www/" + FACTS["name"])}:
             link = fresh("into")
             os.symlink(directory, link)
             mine = fresh("mine")
@@ -147,8 +199,11 @@ def x08_x22_x39_attributes():
     for name in outside():
         found += got(f"stat {name}", os.stat, name) + got(f"chmod {name}", os.chmod, name, 0o666)
         found += got(f"times of {name}", os.utime, name) + got(f"mark on {name}", os.setxattr, name, "user.mine", b"x")
-        found += got(f"statvfs {name}", os.statvfs, name) + got(f"cd to {name}", os.chdir, os.path.dirname(name) + "/")
-        os.chdir(FACTS["grant"])
+        found += got(f"statvfs {name}", os.statvfs, name)
+        # What leads to the grant is there, and so is the cover of what is hidden, in which there is nothing.
+        if os.path.basename(os.path.dirname(name)) not in ("www", "hidden"):
+            found += got(f"cd to {name}", os.chdir, os.path.dirname(name) + "/")
+        os.chdir(FACTS["work"])
         if call("inotify_add_watch", notices, name.encode(), 0xfff) > 0:
             found.append(f"notices of {name}")
     os.close(notices)
@@ -245,21 +300,34 @@ def x37_set_id_programs():
 def x38_devices():
     found = got("a device", os.mknod, fresh("dev"), stat.S_IFCHR | 0o666, os.makedev(1, 1))
     found += got("a block device", os.mknod, fresh("/tmp/dev"), stat.S_IFBLK | 0o666, os.makedev(254, 0))
-    for name in ["/dev/vda", "/dev/sda", "/dev/mem", "/dev/kmsg", "/dev/fuse", "/dev/net/tun", "/dev/tty0", "/dev/userfaultfd"]:
+    call("renameat2", -100, fresh_file("was").encode(), -100, fresh("is").encode(), 4)
+    found += ["a device in place of what was renamed"] * (os.path.lexists("was") and stat.S_ISCHR(os.lstat("was").st_mode))
+    for name in [FACTS["grant"] + "/planted-device", "/dev/vda", "/dev/sda", "/dev/mem", "/dev/kmsg", "/dev/fuse", "/dev/net/tun", "/dev/tty0", "/dev/userfaultfd"]:
         found += got(name, os.open, name, os.O_RDONLY)
     return found + [f"{n} in /proc" for n in ["kcore", "kmsg", "sysrq-trigger"] if got("", read, f"/proc/{n}") not in ([], [": b''"])]
 
 
 @row
 def x72_read_only_grants():
-    ro = FACTS["grant"] + "/config"
-    attempts = [("written", os.open, ro + "/app.ini", os.O_WRONLY), ("made", os.mkdir, ro + "/x"),
-                ("removed", os.unlink, ro + "/app.ini"), ("chmod", os.chmod, ro + "/app.ini", 0o600),
-                ("times", os.utime, ro + "/app.ini"), ("marked", os.setxattr, ro + "/app.ini", "user.x", b"x"),
-                ("cut", os.truncate, ro + "/app.ini", 0), ("linked", os.link, ro + "/app.ini", "linked-ro"),
+    file = FACTS["read-only"]
+    ro = os.path.dirname(file)
+    attempts = [("written", os.open, file, os.O_WRONLY), ("made", os.mkdir, ro + "/x"),
+                ("chmod", os.chmod, file, 0o600), ("chmod of it", os.chmod, ro, 0o700),
+                ("times", os.utime, file), ("marked", os.setxattr, file, "user.x", b"x"),
+                ("cut", os.truncate, file, 0), ("linked", os.link, file, "linked-ro"),
+                ("put over", lambda: os.rename(fresh_file("mine"), file)),
                 ("moved", os.rename, ro, ro + "2"), ("socket", lambda: socket.socket(socket.AF_UNIX).bind(ro + "/s")),
-                ("by descriptor", lambda: os.open(f"/proc/self/fd/{os.open(ro + '/app.ini', os.O_RDONLY)}", os.O_RDWR))]
+                ("by descriptor", lambda: os.open(f"/proc/self/fd/{os.open(file, os.O_RDONLY)}", os.O_RDWR)),
+                ("removed", os.unlink, file)]
     return [g for attempt in attempts for g in got(*attempt)]
+
+
+@row
+def x76_programs_of_grants():
+    """An interpreter reads what it likes; this is about what the kernel executes."""
+    program = os.path.dirname(FACTS["read-only"]) + "/run.sh"
+    end = in_child(lambda: os.execv(program, [program]))
+    return [f"{program} was run"] if os.WIFEXITED(end) and os.WEXITSTATUS(end) == 0 else []
 
 
 @row
@@ -281,10 +349,14 @@ def x40_signals():
 
 
 @row
+def x20_processes_in_proc():
+    names = ["", "environ", "maps", "mem", "fd", "cmdline", "status"]
+    return [g for pid in [FACTS["pid"], FACTS["monitor"]] for n in names for g in got(n, os.stat, f"/proc/{pid}/{n}")]
+
+
+@row
 def x41_memory_of_others():
     pid, found = FACTS["pid"], []
-    for name in ["environ", "maps", "mem", "fd", "cmdline", "status"]:
-        found += got(name, os.stat, f"/proc/{pid}/{name}")
     if call("ptrace", 16, pid, 0, 0) == 0:
         os.waitpid(pid, 0x40000000)
         call("ptrace", 17, pid, 0, 0)
@@ -427,7 +499,8 @@ def x58_terminals():
 def x59_x60_what_is_inherited():
     links = {n: os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")}
     found = [f"{n} is {t}" for n, t in links.items() if int(n) < 3 and not t.startswith(("pipe:", "socket:", "/dev/pts", "/dev/null"))]
-    known = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE", "LANG", "SSH_CLIENT", "SSH_CONNECTION"}
+    known = {"HOME", "USER", "LOGNAME", "SHELL", "PATH", "PWD", "SHLVL", "_", "OLDPWD", "LC_CTYPE", "LANG", "SSH_CLIENT", "SSH_CONNECTION",
+             "SSH_TTY", "TERM"}
     # What Python opens is closed when another program is executed; what was inherited is not.
     listed = subprocess.run(["ls", "/proc/self/fd"], close_fds=False, stdout=subprocess.PIPE).stdout.split()
     found += [f"descriptors {listed}"] if listed != [b"0", b"1", b"2", b"3"] else []
@@ -455,6 +528,20 @@ def x61_x62_limits():
 
 
 @row
+def x64_terminals():
+    """The kernel has so many for all cells; each takes a descriptor or two."""
+    opened = []
+    try:
+        while len(opened) < 600:
+            opened.append(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        pass
+    for n in opened:
+        os.close(n)
+    return ["600 terminals"] * (len(opened) >= 600)
+
+
+@row
 def x66_x67_the_hosts_directories():
     found = [f"{d} shows {s}" for d in ["/tmp", "/var/tmp", "/dev/shm", "/run"] for s in os.listdir(d) if s not in FACTS["home"].split("/")]
     for name in ["/usr/x", "/etc/x", "/x", "/bin/x", "/dev/x", "/proc/x", "/usr/bin/env", "/etc/passwd", "/etc/ld.so.preload",
@@ -462,6 +549,11 @@ def x66_x67_the_hosts_directories():
                  "/proc/sys/user/max_user_namespaces", "/proc/sys/net/ipv4/ip_forward", "/proc/1/oom_score_adj/x"]:
         found += got(f"writes {name}", os.open, name, os.O_CREAT | os.O_WRONLY)
     return found
+
+
+@row
+def x67_the_cells_root():
+    return got("made a file", os.open, "/made", os.O_CREAT | os.O_WRONLY) + got("made a directory", os.mkdir, "/made-too")
 
 
 @row
@@ -494,6 +586,16 @@ def x74_network():
 
 # -- both sides -------------------------------------------------------------------------------------------------------
 
+def speak(listener):
+    while True:
+        client, _ = listener.accept()
+        try:
+            client.sendall(MARK.encode())
+        except OSError:
+            pass
+        client.close()
+
+
 def canary(directory):
     name = f"enclos-canary-{os.getpid()}"
     hidden, at = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
@@ -504,6 +606,8 @@ def canary(directory):
     key = 0x5d1f0000 | os.getpid() & 0xffff
     segment = call("shmget", key, 16, 0o1666)
     server = socket.create_server(("127.0.0.1", 0))
+    for listener in (server, at):
+        threading.Thread(target=speak, args=(listener,), daemon=True).start()
     print(json.dumps({"pid": os.getpid(), "abstract": name, "socket": directory + "/socket", "shm": key, "port": server.getsockname()[1]}), flush=True)
     try:
         sys.stdin.read()
@@ -513,7 +617,7 @@ def canary(directory):
 
 
 def attack(chosen):
-    os.chdir(FACTS["grant"])
+    os.chdir(FACTS["work"])
     for name, function in ROWS.items():
         if chosen and name not in chosen:
             continue
@@ -521,7 +625,7 @@ def attack(chosen):
             found = function()
         except Exception as error:  # A row that fails has shown nothing.
             found = [f"the row failed: {error!r}"]
-        os.chdir(FACTS["grant"])
+        os.chdir(FACTS["work"])
         print(name, "; ".join(found)[:400] if found else "held", flush=True)
 
 
