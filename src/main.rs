@@ -9,13 +9,16 @@ use enclos::domain::ForwardPolicy;
 use enclos::monitor::{Inherited, ToKeep};
 use enclos::telemetry::{self, Causes, Format};
 use enclos::wire::{Link, Office};
-use enclos::worker::User;
+use enclos::worker::{Bait, User};
 use enclos::{control, monitor, session, worker};
 use sd_notify::NotifyState;
 
 fn main() -> ExitCode {
     if let Some(user) = worker_of() {
         return work(user);
+    }
+    if let Some(bait) = probe_of() {
+        return probe(&bait);
     }
     match cli::run(std::env::args_os()) {
         Next::Exit(code) => code,
@@ -41,6 +44,25 @@ fn worker_of() -> Option<User> {
     let forced = Some(arguments.next()?).filter(|text| !text.is_empty()).map(|text| text.parse());
     let forced_command = forced.transpose().ok()?;
     Some(User { name, home, start, shell, services, forwards, terminals, forced_command })
+}
+
+/// In a trial cell it is started to attack the cell.
+fn probe_of() -> Option<Bait> {
+    let mut arguments = std::env::args();
+    if arguments.next()?.as_bytes() != monitor::PROBE.to_bytes() {
+        return None;
+    }
+    let [file, granted, process, socket, port] =
+        [arguments.next()?, arguments.next()?, arguments.next()?, arguments.next()?, arguments.next()?];
+    let (process, port) = (process.parse().ok()?, port.parse().ok()?);
+    Some(Bait { file: file.into(), granted: granted.into(), process, socket, port })
+}
+
+fn probe(bait: &Bait) -> ExitCode {
+    match enclos::cell::take_link() {
+        Ok(channel) => worker::probe(&Link::from_fd(channel), bait),
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn work(user: User) -> ExitCode {
@@ -102,8 +124,11 @@ fn tell_systemd(kept: &[String], sockets: &[ToKeep<'_>]) {
 
 fn doctor(examination: &Examination) -> ExitCode {
     start_log(&examination.node);
-    match monitor::doctor(&examination.node) {
-        Ok(layers) => cli::show_layers(&layers, examination),
+    match monitor::doctor(&examination.node, examination.user.as_deref()) {
+        Ok(found) => {
+            let user = found.user.map(|user| (user.problems, user.warnings));
+            cli::show_examined(&found.layers, user.as_ref(), examination)
+        }
         Err(error) => report("doctor", Err(error)),
     }
 }

@@ -480,6 +480,12 @@ fn principal(
     Ok(Principal { account: facts.account.clone(), user, key, shown, scope, grants, until, as_of })
 }
 
+/// The principal that a user would be with all that is its own, for an examination of the host: nothing was shown, and
+/// nobody is let in by it.
+pub fn for_examination(facts: &Facts, at: &Circumstances) -> Result<Principal, Denial> {
+    principal(facts, None, Factors::NONE, (facts.as_of, at))
+}
+
 fn may_be_used(facts: &Facts, key: Option<&KeyFacts>, at: &Circumstances) -> Result<(), Denial> {
     standing(facts)?;
     holders(facts, key).into_iter().try_for_each(|(holder, terms)| met(terms, holder, at))

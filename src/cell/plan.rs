@@ -206,15 +206,25 @@ impl Plan {
 
     /// A plan for nobody: the directory `granted` in `home`, for the cell that is built at a start to see which layers
     /// hold. The home is the node's own.
-    pub fn for_trial(home: HomePath, granted: RelPath, owner: (u32, u32), cell: Option<(u32, u32)>) -> Plan {
+    pub fn for_trial(
+        home: HomePath,
+        granted: RelPath,
+        owner: (u32, u32),
+        cell: Option<(u32, u32)>,
+        kind: Kind,
+    ) -> Plan {
+        let at = match kind {
+            Kind::Files => String::new(),
+            Kind::Shell => format!("{}/{granted}", home.as_str().trim_start_matches('/')),
+        };
         let grant = Grant { id: GrantId(0), path: granted, mode: Mode::Rw, no_exec: true };
-        let placed = vec![Placed { grant, at: String::new(), nested: false }];
+        let placed = vec![Placed { grant, at, nested: false }];
         Plan {
             home,
             owner,
             cell,
             layout: Layout { placed, start: "/".to_owned(), home: "/".to_owned() },
-            kind: Kind::Files,
+            kind,
             user_home: None,
             binds: Vec::new(),
         }

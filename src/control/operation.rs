@@ -218,6 +218,10 @@ pub enum Operation {
     },
     SessionList,
     Status,
+    /// What is known of a user, for an examination of the host.
+    Facts {
+        user: UserName,
+    },
     SessionKill {
         conn: u64,
     },
@@ -544,6 +548,7 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::BanRemove { who } => bans::remove(store, who).await,
         Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
         Operation::Explain(asked) => explaining::explain(store, *asked).await,
+        Operation::Facts { user } => explaining::facts_of(store, &user).await,
         Operation::Status => Ok(Done::quietly(Outcome::Done("no node is running here".to_owned()))),
         Operation::Audit { query, page, most } => audit::search(store, &query, page, most).await,
         Operation::AuditSummary { query } => audit::summary(store, &query).await,

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::Explanation;
 use crate::domain::{
-    AccountName, AuthorityId, Ban, Certified, ForwardPolicy, HomePath, InvitationId, KeyId, Limits, Logins, Mode,
-    OwnKeys, Principals, ProgramPolicy, RelPath, Scope, Services, Status, Terms, Timestamp, UploadPolicy, UserName,
-    View,
+    AccountName, AuthorityId, Ban, Certified, Facts, ForwardPolicy, HomePath, InvitationId, KeyId, Limits, Logins,
+    Mode, OwnKeys, Principals, ProgramPolicy, RelPath, Scope, Services, Status, Terms, Timestamp, UploadPolicy,
+    UserName, View,
 };
 
 /// The result of an operation.
@@ -51,6 +51,8 @@ pub enum Outcome {
     Bans(Vec<Ban>),
     /// Live sessions.
     Sessions(Vec<SessionView>),
+    /// What is known of a user.
+    Facts(Box<Facts>),
     /// Events of the audit trail.
     Events(Vec<EventView>),
     /// What was changed, by path.

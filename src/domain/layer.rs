@@ -28,6 +28,8 @@ pub enum Layer {
     Landlock,
     /// The list of system calls that a session may make.
     Seccomp,
+    /// Programs in a cell find nothing but what was granted, and none of the calls that build or open other worlds.
+    Programs,
     /// A bound on the memory of a cell's programs.
     MemoryLimit,
     /// A bound on their number, that no other cell can use up.
@@ -38,7 +40,7 @@ pub enum Layer {
 
 impl Layer {
     /// Every layer, in the order in which they are shown.
-    pub const ALL: [Layer; 13] = [
+    pub const ALL: [Layer; 14] = [
         Layer::MountNamespace,
         Layer::PidNamespace,
         Layer::IpcNamespace,
@@ -49,6 +51,7 @@ impl Layer {
         Layer::NoCapabilities,
         Layer::Landlock,
         Layer::Seccomp,
+        Layer::Programs,
         Layer::MemoryLimit,
         Layer::ProcessLimit,
         Layer::CpuLimit,
@@ -67,6 +70,7 @@ impl Layer {
             Layer::NoCapabilities => "no-capabilities",
             Layer::Landlock => "landlock",
             Layer::Seccomp => "seccomp",
+            Layer::Programs => "programs",
             Layer::MemoryLimit => "memory-limit",
             Layer::ProcessLimit => "process-limit",
             Layer::CpuLimit => "cpu-limit",

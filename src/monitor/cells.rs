@@ -265,6 +265,7 @@ impl Node<'_> {
             forwards: plan.forwards.clone(),
             programs: plan.programs.clone(),
             limits: self.process_limits(&own_amounts),
+            trial: None,
             into_group: doors.whole.is_some(),
         };
         let groups = doors.whole.iter().chain(&doors.parts).map(AsFd::as_fd);

@@ -32,7 +32,8 @@ mod trial;
 mod zygote;
 
 pub use listeners::{Inherited, ToKeep};
-pub use shells::WORKER;
+pub use shells::{PROBE, WORKER};
+pub use trial::user::UserReport;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ use rustix::process::{Resource, Rlimit};
 use crate::cell::groups::Groups;
 use crate::cell::{self, Privilege};
 use crate::config::{self, MonitorSettings};
-use crate::domain::{Layer, LayerReport};
+use crate::domain::{Facts, Layer, LayerReport};
 use crate::wire::{Link, LinkError, Office};
 
 /// What runs in each session, made once in the zygote: host keys loaded, buffers ready.
@@ -163,7 +164,11 @@ pub fn run(
     let privilege = Privilege::establish()?;
     let mark = mark(&settings.monitor)?;
     let (groups, limits) = Groups::prepare(settings.monitor.control_group.as_deref(), &mark);
-    let layers = trial::layers(privilege, &settings.monitor, &limits)?;
+    let mut layers = trial::layers(privilege, &settings.monitor, &limits)?;
+    // It takes a second template; a start does without unless it is asked.
+    if settings.monitor.require.contains(&Layer::Programs) {
+        layers.push(trial::programs::report(privilege, &settings.monitor)?);
+    }
     refuse_missing(&layers, &settings.monitor.require)?;
     cell::keep_for_monitor()?;
     let ready =
@@ -172,16 +177,28 @@ pub fn run(
         .serve(&mut |sockets| on_ready(&ready, sockets))
 }
 
-/// Builds a cell, looks out of it, and says which layers hold.
-pub fn doctor(settings: &config::Node) -> Result<Vec<LayerReport>, Error> {
+/// What an examination of the host has found.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// Which layers hold.
+    pub layers: Vec<LayerReport>,
+    /// What was found of the user that was asked for.
+    pub user: Option<UserReport>,
+}
+
+/// Builds cells, attacks them from inside, and says which layers hold; of a user, what its grants come to here.
+pub fn doctor(settings: &config::Node, user: Option<&Facts>) -> Result<Examined, Error> {
     await_single_thread()?;
     let privilege = Privilege::establish()?;
     // Not by the name of the node, whose cells may be in use.
     let mark = format!("enclos-doctor-{}", std::process::id());
     let (mut groups, limits) = Groups::prepare(settings.monitor.control_group.as_deref(), &mark);
-    let layers = trial::layers(privilege, &settings.monitor, &limits);
+    let found = trial::layers(privilege, &settings.monitor, &limits);
     groups.remove_all().map_err(cell::Error::from)?;
-    layers
+    let mut layers = found?;
+    layers.push(trial::programs::report(privilege, &settings.monitor)?);
+    let user = user.map(|facts| trial::user::examine(privilege, &settings.monitor, facts)).transpose()?;
+    Ok(Examined { layers, user })
 }
 
 /// What this node calls its part of the control groups: the same at each start, and no other node's.

@@ -24,6 +24,9 @@ use crate::wire::{FromCell, FromZygote, Link, LinkError, WorkerOrder};
 /// How the worker's role is called: its first argument.
 pub const WORKER: &CStr = c"enclos-worker";
 
+/// How the role of what attacks a trial cell is called.
+pub const PROBE: &CStr = c"enclos-probe";
+
 /// One cell to be born.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Birth {
@@ -43,6 +46,8 @@ pub(super) struct Birth {
     pub(super) programs: ProgramPolicy,
     /// What each of its processes may have.
     pub(super) limits: Limits,
+    /// For a cell in which not a worker runs but what attacks it from inside (`enclos doctor`): what it is told.
+    pub(super) trial: Option<Vec<String>>,
     /// Whether the second descriptor is that of a control group to be born in; those after it are of groups to move into.
     pub(super) into_group: bool,
 }
@@ -135,7 +140,10 @@ fn be_born(zygote: &ShellZygote, birth: &Birth, link: &Link, groups: &[OwnedFd])
         text(programs.terminals.as_str())?,
         text(&forced)?,
     ];
-    let arguments: Vec<&CStr> = std::iter::once(WORKER).chain(facts.iter().map(CString::as_c_str)).collect();
+    let trial: Option<Vec<CString>> =
+        birth.trial.as_ref().map(|told| told.iter().map(|told| text(told)).collect()).transpose()?;
+    let (role, told) = trial.as_deref().map_or((WORKER, facts.as_slice()), |told| (PROBE, told));
+    let arguments: Vec<&CStr> = std::iter::once(role).chain(told.iter().map(CString::as_c_str)).collect();
     let channel = link.as_fd().try_clone_to_owned().map_err(|e| e.to_string())?;
     match zygote.begin(own, layout, *limits, &channel, &arguments) {
         Ok(never) => match never {},

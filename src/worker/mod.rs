@@ -11,6 +11,7 @@ mod forwards;
 mod listen;
 mod modes;
 mod permission;
+mod probe;
 mod start;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions};
 
 pub use environment::User;
 use forwards::{Forwards, Listening};
+pub use probe::{Bait, probe};
 use start::Started;
 
 use crate::wire::{Ended, FromCell, FromWorker, Link, LinkError, NotStarted, Size, Start, ToWorker, WorkerOrder};

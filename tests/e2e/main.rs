@@ -14,6 +14,7 @@ mod clients;
 mod confinement;
 mod credentials;
 mod deploy;
+mod doctor;
 mod escapes;
 mod explained;
 mod faults;

@@ -40,8 +40,7 @@ pub(super) enum Command {
     Quickstart(Quickstart),
     /// Read the configuration and say whether it is good
     CheckConfig,
-    /// Build a cell on this host and say which of its layers hold
-    Doctor,
+    Doctor(super::start::Doctor),
     /// Say whether a node runs here and whether its database answers
     Status,
     /// Accounts: a name, the owner of the files, and the tree they lie in

@@ -35,9 +35,10 @@ use crate::config::{self, Node};
 use crate::control::client::{self, ClientError, Doer};
 use crate::control::transfer::TransferError;
 use crate::control::{Operation, Outcome, StateError, prepare_state};
+use crate::domain::{Facts, UserName};
 use crate::telemetry::Causes;
 
-pub use report::{greet, show_layers};
+pub use report::{greet, show_examined};
 
 use args::{Arguments, Command};
 
@@ -55,6 +56,8 @@ pub enum Next {
 pub struct Examination {
     /// Settings of the node that would run there.
     pub node: Node,
+    /// The user that is to be examined with it.
+    pub user: Option<Box<Facts>>,
     /// Whether a program asks.
     json: bool,
 }
@@ -127,7 +130,10 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
     let context = Context { node: &node, json };
     match command {
         Command::Serve => return start::serve(node).map(Next::Serve),
-        Command::Doctor => return start::doctor(node, json).map(Next::Doctor),
+        Command::Doctor(options) => {
+            let facts = options.user.map(|user| facts_of(&context, user)).transpose()?;
+            return start::doctor(node, facts, json).map(Next::Doctor);
+        }
         Command::Quickstart(_) => {}
         Command::Status => context.perform(Operation::Status)?,
         Command::CheckConfig => report::print(&Outcome::Done("the configuration is good".to_owned()), json)?,
@@ -149,6 +155,14 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Audit(options) => audit::run(&context, *options)?,
     }
     Ok(Next::Exit(ExitCode::SUCCESS))
+}
+
+/// What the node, or its database, knows of a user.
+fn facts_of(context: &Context<'_>, user: UserName) -> Result<Box<Facts>> {
+    match context.ask(Operation::Facts { user })? {
+        Outcome::Facts(facts) => Ok(facts),
+        _ => Err(CommandError::Input("the node that runs here is of a release that cannot be asked".to_owned())),
+    }
 }
 
 /// What all commands need.

@@ -65,6 +65,7 @@ fn to_text(outcome: &Outcome) -> String {
         Outcome::Sessions(list) => sessions(list),
         Outcome::Events(list) => list.iter().map(|e| event(&e.event)).collect::<Vec<_>>().join("\n"),
         Outcome::Changes(list) => changes(list),
+        Outcome::Facts(facts) => facts.user.name.to_string(),
     }
 }
 
@@ -436,20 +437,49 @@ fn changes(list: &[ChangedPath]) -> String {
     layout(&["PATH", "BY", "CHANGES", "LAST"], &list.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Prints which layers hold; the code says whether all required ones do.
-pub fn show_layers(layers: &[LayerReport], examination: &Examination) -> ExitCode {
+/// Problems and warnings of a user.
+type OfUser = (Vec<String>, Vec<String>);
+
+/// Prints what was found of this host and of a user. It is a failure if a required layer does not hold, or the user could not
+/// be served.
+pub fn show_examined(layers: &[LayerReport], user: Option<&OfUser>, examination: &Examination) -> ExitCode {
     let required = &examination.node.monitor.require;
     let is_lacking = layers.iter().any(|l| l.missing.is_some() && required.contains(&l.layer));
-    let said = if examination.json { layer_json(layers) } else { Ok(layer_table(layers)) }.and_then(|text| say(&text));
+    let has_problems = user.is_some_and(|(problems, _)| !problems.is_empty());
+    let text = match examination.json {
+        true => examined_json(layers, user),
+        false => {
+            Ok([Some(layer_table(layers)), user.map(of_user)].into_iter().flatten().collect::<Vec<_>>().join("\n"))
+        }
+    };
+    let said = text.and_then(|text| say(&text));
     if let Err(error) = &said {
         eprintln!("enclos: {}", Causes(error));
     }
-    if is_lacking || said.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    if is_lacking || has_problems || said.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn layer_json(layers: &[LayerReport]) -> Result<String> {
+fn of_user((problems, warnings): &OfUser) -> String {
+    let lines =
+        problems.iter().map(|p| format!("PROBLEM  {p}")).chain(warnings.iter().map(|w| format!("WARNING  {w}")));
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        "The grants of this user attach, and nothing in them leads out.".to_owned()
+    } else {
+        lines.join("\n")
+    }
+}
+
+fn examined_json(layers: &[LayerReport], user: Option<&OfUser>) -> Result<String> {
     let object = |l: &LayerReport| serde_json::json!({ "layer": l.layer.to_string(), "holds": l.missing.is_none(), "why": l.missing });
-    Ok(serde_json::to_string_pretty(&layers.iter().map(object).collect::<Vec<_>>())?)
+    let layers = serde_json::Value::from(layers.iter().map(object).collect::<Vec<_>>());
+    let all = match user {
+        None => layers,
+        Some((problems, warnings)) => {
+            serde_json::json!({ "layers": layers, "problems": problems, "warnings": warnings })
+        }
+    };
+    Ok(serde_json::to_string_pretty(&all)?)
 }
 
 fn layer_table(layers: &[LayerReport]) -> String {

@@ -76,6 +76,12 @@ fn facts(known: Known, shown: Shown) -> Facts {
     Facts { account, user, grants, shown, code_waived: false, as_of: AsOf::default() }
 }
 
+/// What is known of a user when nothing is shown.
+pub(super) async fn facts_of(store: &Store, name: &UserName) -> Result<Done> {
+    let known = known(store, name, Presented::Nothing).await?;
+    Ok(Done::quietly(Outcome::Facts(Box::new(facts(known, Shown::UnknownKey)))))
+}
+
 async fn known(store: &Store, name: &UserName, shown: Presented<'_>) -> Result<Known> {
     let claimed = ClaimedName::new(name.as_str()).expect("a name of a user is not too long");
     match store.known(&claimed, shown).await? {

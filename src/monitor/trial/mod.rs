@@ -4,6 +4,8 @@
 //! kernel's version nor what a step returned: where the kernel tells a witness what holds, the witness is asked.
 
 mod inside;
+pub(super) mod programs;
+pub(super) mod user;
 
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,7 +24,7 @@ use super::children::{Child, reap};
 use super::ids::IdPool;
 use super::{Error, SessionMain, zygote};
 use crate::cell::groups::{self, Controller};
-use crate::cell::{self, Fault, Plan, Privilege};
+use crate::cell::{self, Fault, Kind, Plan, Privilege};
 use crate::config::MonitorSettings;
 use crate::domain::{Layer, LayerReport};
 use crate::telemetry::Causes;
@@ -75,7 +77,7 @@ fn look(
     let (FromZygote::Born { pid, .. }, _) = hear::<FromZygote>(&zygote.link)? else { return Err(unexpected()) };
     let (FromSession::Born, Some(namespace)) = hear::<FromSession>(&ours)? else { return Err(unexpected()) };
     let cell = (privilege == Privilege::Root).then_some((uid, uid));
-    let plan = Plan::for_trial(place.home()?, place.granted()?, place.owner, cell);
+    let plan = Plan::for_trial(place.home()?, place.granted()?, place.owner, cell, Kind::Files);
     let attached = attach(&plan, &namespace)?;
     ours.send(&attached.is_ok(), None)?;
     let findings = hear::<Findings>(&ours)?.0;
@@ -124,7 +126,7 @@ fn judge(
             Layer::NoCapabilities => no_capabilities(&status),
             Layer::Landlock => cell::landlock_holds().or(findings.landlock.clone()),
             Layer::Seccomp => field(&status, "Seccomp", "2").or(findings.seccomp.clone()),
-            Layer::MemoryLimit | Layer::ProcessLimit | Layer::CpuLimit => return None,
+            Layer::Programs | Layer::MemoryLimit | Layer::ProcessLimit | Layer::CpuLimit => return None,
         };
         Some(LayerReport { layer, missing })
     });
