@@ -31,5 +31,6 @@ mod storm;
 mod systemd;
 mod tools;
 mod transfer;
+mod upgrade;
 mod uploads;
 mod views;

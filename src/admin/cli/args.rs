@@ -43,6 +43,7 @@ pub(super) enum Command {
     Doctor(super::start::Doctor),
     /// Say whether a node runs here and whether its database answers
     Status,
+    Upgrade(super::upgrade::Upgrade),
     /// Accounts: a name, the owner of the files, and the tree they lie in
     #[command(subcommand)]
     Account(Account),

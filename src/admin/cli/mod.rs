@@ -20,6 +20,7 @@ mod start;
 mod table;
 mod terms_options;
 mod transfer;
+mod upgrade;
 mod upload_options;
 mod users;
 mod view_setting;
@@ -135,6 +136,10 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
             return start::doctor(node, facts, json).map(Next::Doctor);
         }
         Command::Quickstart(_) => {}
+        Command::Upgrade(options) => {
+            let given = places(config.as_deref(), state.as_deref());
+            return upgrade::run(&context, &options, &given).map(Next::Exit);
+        }
         Command::Status => context.perform(Operation::Status)?,
         Command::CheckConfig => report::print(&Outcome::Done("the configuration is good".to_owned()), json)?,
         Command::Account(command) => accounts::run(&context, command)?,
@@ -163,6 +168,12 @@ fn facts_of(context: &Context<'_>, user: UserName) -> Result<Box<Facts>> {
         Outcome::Facts(facts) => Ok(facts),
         _ => Err(CommandError::Input("the node that runs here is of a release that cannot be asked".to_owned())),
     }
+}
+
+/// What was said of where the configuration and the state lie, for another program.
+fn places(config: Option<&Path>, state: Option<&Path>) -> Vec<OsString> {
+    let given = [("--config", config), ("--state", state)].into_iter();
+    given.filter_map(|(name, path)| Some([name.into(), path?.as_os_str().to_owned()])).flatten().collect()
 }
 
 /// What all commands need.

@@ -60,6 +60,7 @@ impl Operation {
                 | Operation::BanList
                 | Operation::SessionList
                 | Operation::Status
+                | Operation::Monitor
                 | Operation::Facts { .. }
                 | Operation::Explain(_)
                 | Operation::Audit { .. }
