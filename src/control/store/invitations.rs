@@ -130,7 +130,7 @@ impl Store {
     pub(crate) async fn is_key_revoked(&self, key: &KeyBlob) -> Result<bool, StoreError> {
         let digests = crate::control::certificates::Digests::of(key.as_bytes());
         let found: Option<i64> = sqlx::query_scalar(
-            "SELECT id FROM revocations WHERE (kind = 'key' AND value = $1) OR (kind = 'sha1' AND value = $2) LIMIT 1",
+            "SELECT id FROM revocations WHERE (value = $1 AND kind || '' = 'key') OR (value = $2 AND kind || '' = 'sha1') LIMIT 1",
         )
         .bind(digests.sha256)
         .bind(digests.sha1)

@@ -52,9 +52,9 @@ impl Store {
         let Digests { sha256, sha1 } = &certificate.subject;
         let serial = ordered(certificate.serial());
         let found: Option<i64> = sqlx::query_scalar(
-            "SELECT id FROM revocations WHERE (kind = 'key' AND value IN ($1, $2)) \
-             OR (kind = 'sha1' AND value IN ($3, $4)) \
-             OR (kind = 'id' AND value = $5 AND authority IN ('', $2)) \
+            "SELECT id FROM revocations WHERE (value IN ($1, $2) AND kind || '' = 'key') \
+             OR (value IN ($3, $4) AND kind || '' = 'sha1') \
+             OR (value = $5 AND kind || '' = 'id' AND authority IN ('', $2)) \
              OR (kind = 'serials' AND authority IN ('', $2) AND from_serial <= $6 AND to_serial >= $6) LIMIT 1",
         )
         .bind(sha256)
