@@ -20,6 +20,7 @@ mod explained;
 mod faults;
 mod first_run;
 mod forwards;
+mod hostile;
 mod hygiene;
 mod limits;
 mod login;
