@@ -161,9 +161,13 @@ fn every_call_of_the_handbook_works_as_written() {
 fn programs_read_json_of_a_fixed_shape() {
     let place = Place::with_bob();
     let id = own_id();
+    let terms = json!({
+        "expires": null, "from": "", "hours": null, "open": "always",
+        "sessions": { "at_once": null, "lasting": null, "idle": null, "bandwidth": null }
+    });
     let account = json!({
         "name": "acme", "uid": id, "gid": id, "home": place.path("home"), "status": "active", "users": 1,
-        "limits": { "memory": "25%", "processes": null, "cpu": null }, "terms": { "expires": null, "from": "" }
+        "limits": { "memory": "25%", "processes": null, "cpu": null }, "terms": terms
     });
     assert_eq!(place.json("account set acme --memory 25%"), account);
     assert_eq!(place.json("account show acme"), account);
@@ -181,14 +185,14 @@ fn programs_read_json_of_a_fixed_shape() {
             "paths": null, "mode": null, "services": null, "no_terminal": false, "forced_command": null,
             "permit_open": null, "permit_listen": null
         },
-        "terms": { "expires": null, "from": "" }
+        "terms": terms
     });
     assert_eq!(place.json("key add bob --file key.pub"), key);
     assert_eq!(place.json("key list bob"), json!([key]));
 
     let user = json!({
         "name": "bob", "account": "acme", "services": "sftp", "status": "active", "view": "rooted", "grants": [grant], "keys": 1,
-        "password": false, "totp": false, "logins": "", "principals": [], "own_keys": "refused", "terms": { "expires": null, "from": "" }, "uploads": {
+        "password": false, "totp": false, "logins": "", "principals": [], "own_keys": "refused", "terms": terms, "uploads": {
             "uploads": "atomic", "umask": "0027", "file_mode": null, "directory_mode": null,
             "deny_names": ["*.php", ".htaccess"], "max_file_size": 10 << 20
         },
