@@ -141,7 +141,7 @@ fn a_killed_attach_helper_costs_nobody_a_login(identity: Identity) {
 fn a_monitor_out_of_descriptors_goes_on_when_there_are_some(identity: Identity) {
     let (node, bob, eve) = with_two(identity);
     let mut transfer = Transfer::begin(&bob);
-    let usual = limit_descriptors(node.pid(), "0");
+    let usual = limit_descriptors(node.pid(), "0").expect("a live monitor");
     for killed in [node.control_pid(), node.zygote_pid("bob")] {
         signal(killed, Signal::SIGKILL);
     }
@@ -150,7 +150,7 @@ fn a_monitor_out_of_descriptors_goes_on_when_there_are_some(identity: Identity) 
         assert_eq!(wait_until(GONE, || node.log().contains(part)), Waiting::Came, "{}", node.log());
     }
     transfer.goes_on();
-    limit_descriptors(node.pid(), &usual);
+    limit_descriptors(node.pid(), &usual).expect("a live monitor");
     logins_are_back(&eve);
     transfer.finish(&node, "www/site1");
 }

@@ -147,18 +147,22 @@ pub(crate) fn descendants(of: u32) -> Vec<(u32, String)> {
     found
 }
 
-/// How many descriptors a process may have open from now on; says how many it might. It is set by the process's own user:
-/// root may lack CAP_SYS_RESOURCE, which this takes of everybody else.
-pub(crate) fn limit_descriptors(pid: u32, most: &str) -> String {
-    let text = fs::read_to_string(format!("/proc/{pid}/limits")).expect("a live process");
+/// How many descriptors a process may have open from now on; says how many it might, or nothing if there is no such process.
+/// It is set by the process's own user: root may lack CAP_SYS_RESOURCE, which this takes of everybody else.
+pub(crate) fn limit_descriptors(pid: u32, most: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).expect("its limit");
     let usual = line.split_whitespace().next().expect("a number").to_owned();
     let mut command = Command::new("setpriv");
     if rustix::process::geteuid().is_root() {
-        let uid = status_uid(pid).expect("a live process");
+        let uid = status_uid(pid)?;
         command.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()]);
     }
     command.args(["prlimit", "--pid", &pid.to_string(), &format!("--nofile={most}:")]);
-    finish(&mut command, "").ok();
-    usual
+    let ended = finish(&mut command, "");
+    if !ended.status.success() && has_ended(pid) {
+        return None;
+    }
+    ended.ok();
+    Some(usual)
 }

@@ -37,28 +37,32 @@ pub(super) fn database_locked(storm: &mut Storm) {
 }
 
 pub(super) fn descriptors_of_the_monitor(storm: &mut Storm) {
-    let pid = storm.stage.node.pid();
-    out_of_descriptors(storm, pid);
+    out_of_descriptors(storm, |storm| Some(storm.stage.node.pid()));
 }
 
 pub(super) fn descriptors_of_control(storm: &mut Storm) {
-    let pid = storm.stage.processes("enclos-control").first().copied();
-    out_of_descriptors(storm, pid.unwrap_or_else(|| storm.stage.node.control_pid()));
+    out_of_descriptors(storm, |storm| storm.stage.processes("enclos-control").first().copied());
 }
 
 pub(super) fn descriptors_of_the_zygote(storm: &mut Storm) {
-    let Some(pid) = storm.stage.processes("enclos-zygote").first().copied() else { return };
-    out_of_descriptors(storm, pid);
+    out_of_descriptors(storm, |storm| storm.stage.processes("enclos-zygote").first().copied());
 }
 
 /// A process can open nothing more, while somebody logs in; then it can again.
-fn out_of_descriptors(storm: &mut Storm, pid: u32) {
-    let usual = limit_descriptors(pid, "0");
+fn out_of_descriptors(storm: &mut Storm, whose: impl Fn(&Storm) -> Option<u32>) {
+    // The one that is found may be ending after the fault before.
+    let mut limited = None;
+    let found = wait_until(REPLACED, || {
+        limited = whose(storm).and_then(|pid| Some((pid, limit_descriptors(pid, "0")?)));
+        limited.is_some()
+    });
+    assert_eq!(found, Waiting::Came, "there is no such process\n{}", storm.stage.node.log());
+    let (pid, usual) = limited.expect("just found");
     let probe = storm.probe_meanwhile();
     storm.some_go_on(&LIVE);
     // It may have ended, and another have taken its place.
-    if !has_ended(pid) {
-        limit_descriptors(pid, &usual);
+    if limit_descriptors(pid, &usual).is_none() {
+        assert!(has_ended(pid), "it is still without descriptors");
     }
     storm.judge(probe);
 }
