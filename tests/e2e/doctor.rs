@@ -52,7 +52,9 @@ fn what_leads_out_of_grants_is_warned_of(identity: Identity) {
     fs::hard_link(home.join("private/secret"), grant.join("linked-out")).expect("a link");
     fs::write(grant.join("tool"), "x").expect("a file");
     fs::write(grant.join("index.php"), "<?php").expect("a file");
-    mknodat(CWD, grant.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+    for pipe in ["pipe", "\u{1b}]0;another title\u{7}"] {
+        mknodat(CWD, grant.join(pipe), FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+    }
     node.own(&home);
     // Giving a file away takes such bits from it.
     fs::set_permissions(grant.join("tool"), fs::Permissions::from_mode(0o4755)).expect("a mode");
@@ -64,6 +66,9 @@ fn what_leads_out_of_grants_is_warned_of(identity: Identity) {
         assert!(said.lines().any(is_warned), "{what}: {said}");
     }
     assert!(said.contains("a web server seems to serve"), "{said}");
+    // Whoever writes in a grant chooses names; an operator's terminal is not to be written to by them.
+    let escaped = r"www/site1/\x1b]0;another title\x07";
+    assert!(said.contains(escaped) && !said.contains(['\u{1b}', '\u{7}']), "{said:?}");
     node.admin(&["user", "set", "bob", "--deny-name", "*.php"]);
     let json = node.admin(&["doctor", "--user", "bob", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -18,7 +19,7 @@ use super::{attach, hear, unexpected, wait};
 use crate::authority::{self, Circumstances, Principal};
 use crate::cell::{self, Kind, Plan, Privilege};
 use crate::config::MonitorSettings;
-use crate::domain::{Facts, Mode};
+use crate::domain::{Escaped, Facts, Mode};
 use crate::monitor::children::{Child, reap};
 use crate::monitor::ids::IdPool;
 use crate::monitor::login::now;
@@ -27,8 +28,10 @@ use crate::telemetry::Causes;
 use crate::wire::{FromSession, FromZygote, Link, ToZygote};
 
 /// Most names that are looked at, and most that are told of one kind.
-const MOST_NAMES: u64 = 200_000;
+const MOST_NAMES: usize = 200_000;
 const MOST_TOLD: usize = 10;
+/// Longest path that is told whole, in bytes.
+const LONGEST_TOLD: usize = 256;
 
 /// Names that directories of web servers mostly have.
 const WEB_ROOTS: [&str; 9] =
@@ -109,7 +112,9 @@ fn in_session(zygote: &Child<()>, plan: &Plan, uid: u32) -> Result<Vec<String>, 
 /// What one who looks over a grant has found.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Found {
-    names: u64,
+    names: usize,
+    /// There is more than was looked at.
+    is_cut: bool,
     /// Files with more names than lie in the grants, by one of them.
     links_out: Vec<String>,
     /// Pipes, sockets and devices.
@@ -139,9 +144,9 @@ fn look_over(principal: &Principal, privilege: Privilege, report: &mut UserRepor
     child.kill().map_err(system("end who looks over the grants"))?;
     wait(&child.pidfd)?;
     reap(&child.pidfd);
-    let Found { names, links_out, specials, set_ids, web } = found?.0;
+    let Found { is_cut, links_out, specials, set_ids, web, .. } = found?.0;
     let told = |list: &[String]| list.join(", ");
-    if names >= MOST_NAMES {
+    if is_cut {
         report.warnings.push(format!("only the first {MOST_NAMES} names were looked at"));
     }
     if !links_out.is_empty() {
@@ -172,19 +177,28 @@ fn look_over(principal: &Principal, privilege: Privilege, report: &mut UserRepor
     Ok(())
 }
 
+/// A path for people: whoever writes in a grant chooses it, and a terminal may be where it is read.
+fn shown(path: &Path) -> String {
+    let bytes = path.as_os_str().as_bytes();
+    match bytes.get(..LONGEST_TOLD) {
+        Some(beginning) => format!("{}...", Escaped::new(beginning)),
+        None => Escaped::new(bytes).to_string(),
+    }
+}
+
 /// Looks at everything in the grants, up to a bound. What cannot be read is passed over: the account cannot either.
 fn walk(home: &Path, grants: &[(PathBuf, Mode)]) -> Found {
     let mut found = Found::default();
     let mut linked: HashMap<(u64, u64), (u64, u64, String)> = HashMap::new();
     for (grant, mode) in grants {
         let is_written = matches!(mode, Mode::Rw | Mode::Upload);
-        let below = |path: &Path| path.strip_prefix(home).unwrap_or(path).display().to_string();
+        let below = |path: &Path| shown(path.strip_prefix(home).unwrap_or(path));
         let is_web = |path: &Path| path.components().any(|c| WEB_ROOTS.iter().any(|root| c.as_os_str() == *root));
         if is_written && is_web(grant.strip_prefix(home).unwrap_or(grant)) {
             found.web.get_or_insert_with(|| format!("the name of {}", below(grant)));
         }
         let mut front = vec![grant.clone()];
-        while let Some(path) = front.pop().filter(|_| found.names < MOST_NAMES) {
+        while let Some(path) = front.pop() {
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             // Nested grants are walked once.
             if path != *grant && grants.iter().any(|(other, _)| *other == path) {
@@ -193,7 +207,9 @@ fn walk(home: &Path, grants: &[(PathBuf, Mode)]) -> Found {
             found.names += 1;
             let kind = meta.file_type();
             if kind.is_dir() {
-                front.extend(fs::read_dir(&path).into_iter().flatten().filter_map(|e| Some(e.ok()?.path())));
+                let mut entries = fs::read_dir(&path).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+                front.extend(entries.by_ref().take(MOST_NAMES.saturating_sub(found.names + front.len())));
+                found.is_cut |= entries.next().is_some();
             } else if kind.is_fifo() || kind.is_socket() || kind.is_char_device() || kind.is_block_device() {
                 found.specials.push(below(&path));
             } else if kind.is_file() {
