@@ -3,7 +3,7 @@
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::domain::Timestamp;
+use crate::domain::{Timestamp, seconds};
 
 /// The time of OpenSSH's `expiry-time`: `YYYYMMDD[HHMM[SS]][Z]`, in the zone of this host without the `Z`.
 pub(super) fn of_openssh(text: &str) -> Option<Timestamp> {
@@ -43,30 +43,17 @@ pub fn is_zone(name: &str) -> bool {
 
 /// A time that has been: as [`of_operator`], or how long ago: `30m`, `12h`, `7d`, `2w`.
 pub fn past(text: &str, now: Timestamp) -> Option<Timestamp> {
-    let (end, _) = text.char_indices().last()?;
-    let (number, unit) = text.split_at_checked(end)?;
-    let seconds = match unit {
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        "w" => 7 * 86_400,
-        _ => return of_operator(text),
-    };
-    match number.parse::<u32>() {
-        Ok(number) => Some(Timestamp(now.0.checked_sub(i64::from(number).checked_mul(seconds)?)?)),
-        Err(_) => of_operator(text),
+    match seconds(text) {
+        Some(seconds) => now.0.checked_sub(seconds).map(Timestamp),
+        None => of_operator(text),
     }
 }
 
 /// The same, or how long from now: `30m`, `12h`, `2d`, `1w`.
 pub fn of_operator_from(now: Timestamp, text: &str) -> Option<Timestamp> {
-    let units = [("m", 60), ("h", 3_600), ("d", 86_400), ("w", 7 * 86_400)];
-    let span = units.into_iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)));
-    match span {
-        Some((number, seconds)) if number.bytes().all(|b| b.is_ascii_digit()) && !number.is_empty() => {
-            now.0.checked_add(number.parse::<i64>().ok()?.checked_mul(seconds)?).map(Timestamp)
-        }
-        _ => of_operator(text),
+    match seconds(text) {
+        Some(seconds) => now.0.checked_add(seconds).map(Timestamp),
+        None => of_operator(text),
     }
 }
 

@@ -79,19 +79,7 @@ impl fmt::Display for Bind {
     }
 }
 
-impl TryFrom<String> for Bind {
-    type Error = BadBind;
-
-    fn try_from(text: String) -> Result<Self, BadBind> {
-        text.parse()
-    }
-}
-
-impl From<Bind> for String {
-    fn from(bind: Bind) -> String {
-        bind.to_string()
-    }
-}
+by_text!(BadBind: Bind);
 
 #[cfg(test)]
 mod tests {

@@ -98,19 +98,7 @@ fn canonical(address: IpAddr, bits: u8) -> (IpAddr, u8) {
     }
 }
 
-impl TryFrom<String> for Block {
-    type Error = BadSource;
-
-    fn try_from(text: String) -> Result<Self, BadSource> {
-        text.parse()
-    }
-}
-
-impl From<Block> for String {
-    fn from(block: Block) -> String {
-        block.to_string()
-    }
-}
+by_text!(BadSource: Block);
 
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

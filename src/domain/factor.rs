@@ -124,19 +124,7 @@ fn way(text: &str) -> Result<Factors, BadLogins> {
     if all == Factors::NONE.with(Factor::Code) { Err(BadLogins::CodeAlone) } else { Ok(all) }
 }
 
-impl TryFrom<String> for Logins {
-    type Error = BadLogins;
-
-    fn try_from(text: String) -> Result<Self, BadLogins> {
-        text.parse()
-    }
-}
-
-impl From<Logins> for String {
-    fn from(logins: Logins) -> String {
-        logins.to_string()
-    }
-}
+by_text!(BadLogins: Logins);
 
 impl fmt::Display for Factors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -310,19 +310,7 @@ impl fmt::Display for Permits {
     }
 }
 
-impl TryFrom<String> for Permits {
-    type Error = BadPermits;
-
-    fn try_from(text: String) -> Result<Permits, BadPermits> {
-        text.parse()
-    }
-}
-
-impl From<Permits> for String {
-    fn from(permits: Permits) -> String {
-        permits.to_string()
-    }
-}
+by_text!(BadPermits: Permits);
 
 /// What a user with the services for it may forward, and in which network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

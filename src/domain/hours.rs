@@ -174,19 +174,7 @@ impl fmt::Display for Hours {
     }
 }
 
-impl TryFrom<String> for Hours {
-    type Error = BadHours;
-
-    fn try_from(text: String) -> Result<Self, BadHours> {
-        text.parse()
-    }
-}
-
-impl From<Hours> for String {
-    fn from(hours: Hours) -> String {
-        hours.to_string()
-    }
-}
+by_text!(BadHours: Hours);
 
 #[cfg(test)]
 mod tests {

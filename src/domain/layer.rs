@@ -109,16 +109,4 @@ impl std::str::FromStr for Layer {
     }
 }
 
-impl TryFrom<String> for Layer {
-    type Error = UnknownLayer;
-
-    fn try_from(text: String) -> Result<Self, UnknownLayer> {
-        text.parse()
-    }
-}
-
-impl From<Layer> for String {
-    fn from(layer: Layer) -> String {
-        layer.as_str().to_owned()
-    }
-}
+by_text!(UnknownLayer: Layer);

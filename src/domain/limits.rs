@@ -134,25 +134,7 @@ impl fmt::Display for Cpu {
     }
 }
 
-macro_rules! by_text {
-    ($($type:ident),*) => {$(
-        impl TryFrom<String> for $type {
-            type Error = BadLimit;
-
-            fn try_from(text: String) -> Result<Self, BadLimit> {
-                text.parse()
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(value: $type) -> String {
-                value.to_string()
-            }
-        }
-    )*};
-}
-
-by_text!(Memory, Processes, Cpu);
+by_text!(BadLimit: Memory, Processes, Cpu);
 
 /// What the programs of a user, or of all users of an account together, may take; `None`: nothing is said about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

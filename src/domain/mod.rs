@@ -3,6 +3,9 @@
 //! Owns: plain values that were checked once, when they were made. No I/O, no clock, no other room of ours.
 //! Runs in: every process. Trusts: nobody; a constructor that takes bytes from outside says what it refuses.
 
+#[macro_use]
+mod by_text;
+
 mod attempt;
 mod audit;
 mod ban;
@@ -12,6 +15,7 @@ mod byte_count;
 mod certificate;
 mod claim;
 mod direct;
+mod duration;
 mod factor;
 mod facts;
 mod forward;
@@ -46,6 +50,7 @@ pub use certificate::{
 };
 pub use claim::{CertificateBlob, Claim, ClaimedName, KeyBlob, Proof, Secret, TooLong};
 pub use direct::{DIRECT, DirectCommand, NotDirect};
+pub use duration::seconds;
 pub use factor::{BadLogins, Factor, Factors, Logins};
 pub use facts::{
     AccountFacts, AccountId, AsOf, AuthorityId, Facts, GrantId, InvitationId, KeyFacts, KeyId, Shown, Status,

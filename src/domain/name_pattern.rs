@@ -82,19 +82,7 @@ impl std::str::FromStr for NamePattern {
     }
 }
 
-impl TryFrom<String> for NamePattern {
-    type Error = BadPattern;
-
-    fn try_from(text: String) -> Result<Self, BadPattern> {
-        text.parse()
-    }
-}
-
-impl From<NamePattern> for String {
-    fn from(pattern: NamePattern) -> String {
-        pattern.0
-    }
-}
+by_text!(BadPattern: NamePattern);
 
 impl fmt::Display for NamePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Setting, Timestamp};
+use super::{Setting, Timestamp, seconds};
 
 /// A login shell: the path of a program of the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,27 +100,7 @@ impl fmt::Display for Shell {
     }
 }
 
-macro_rules! by_text {
-    ($type:ident) => {
-        impl TryFrom<String> for $type {
-            type Error = BadProgram;
-
-            fn try_from(text: String) -> Result<Self, BadProgram> {
-                text.parse()
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(value: $type) -> String {
-                value.to_string()
-            }
-        }
-    };
-}
-
-by_text!(Shell);
-by_text!(ForcedCommand);
-by_text!(Linger);
+by_text!(BadProgram: Shell, ForcedCommand, Linger);
 
 /// Whether programs get a terminal when a client asks for one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,11 +165,7 @@ impl std::str::FromStr for Linger {
     type Err = BadProgram;
 
     fn from_str(text: &str) -> Result<Self, BadProgram> {
-        let unit = Self::UNITS.iter().find(|(unit, _)| text.ends_with(*unit)).ok_or(BadProgram::Linger)?;
-        let digits = text.get(..text.len() - 1).unwrap_or_default();
-        let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        let number = is_number.then(|| digits.parse::<i64>().ok()).flatten().ok_or(BadProgram::Linger)?;
-        Linger::try_from(number.saturating_mul(unit.1.into()))
+        Linger::try_from(seconds(text).ok_or(BadProgram::Linger)?)
     }
 }
 

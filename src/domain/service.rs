@@ -150,19 +150,7 @@ impl std::str::FromStr for Services {
     }
 }
 
-impl TryFrom<String> for Services {
-    type Error = UnknownService;
-
-    fn try_from(text: String) -> Result<Self, UnknownService> {
-        text.parse()
-    }
-}
-
-impl From<Services> for String {
-    fn from(services: Services) -> String {
-        services.to_string()
-    }
-}
+by_text!(UnknownService: Services);
 
 #[cfg(test)]
 mod tests {

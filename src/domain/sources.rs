@@ -123,19 +123,7 @@ impl std::str::FromStr for Sources {
     }
 }
 
-impl TryFrom<String> for Sources {
-    type Error = BadSource;
-
-    fn try_from(text: String) -> Result<Self, BadSource> {
-        text.parse()
-    }
-}
-
-impl From<Sources> for String {
-    fn from(sources: Sources) -> String {
-        sources.to_string()
-    }
-}
+by_text!(BadSource: Sources);
 
 impl fmt::Display for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

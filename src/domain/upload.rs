@@ -99,19 +99,7 @@ macro_rules! mode {
             }
         }
 
-        impl TryFrom<String> for $type {
-            type Error = BadMode;
-
-            fn try_from(text: String) -> Result<Self, BadMode> {
-                text.parse()
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(mode: $type) -> String {
-                mode.to_string()
-            }
-        }
+        by_text!(BadMode: $type);
 
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,18 +1,17 @@
 //! `enclos ban …`
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::args::{Ban, BanTarget};
 use super::{CommandError, Context, Result};
-use crate::control::Operation;
-use crate::domain::{Banned, Timestamp};
+use crate::control::{Operation, times};
+use crate::domain::{Banned, Timestamp, seconds};
 
 pub(super) fn run(context: &Context<'_>, command: Ban) -> Result<()> {
     context.perform(match command {
         Ban::List => Operation::BanList,
         Ban::Remove { target } => Operation::BanRemove { who: banned(target)? },
         Ban::Add { target, lasts, until, reason } => {
-            let ends = until.or_else(|| lasts.map(|Lasting(seconds)| Timestamp(now().saturating_add(seconds))));
+            let ends =
+                until.or_else(|| lasts.map(|Lasting(seconds)| Timestamp(times::now().0.saturating_add(seconds))));
             Operation::BanAdd { who: banned(target)?, ends, reason: reason.unwrap_or_default() }
         }
     })
@@ -31,26 +30,12 @@ impl std::str::FromStr for Lasting {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let wrong = || "not a time; write 90s, 15m, 2h or 7d".to_owned();
-        let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
-        let seconds = match unit {
-            "s" => 1,
-            "m" => 60,
-            "h" => 3600,
-            "d" => 86_400,
-            _ => return Err(wrong()),
-        };
-        let number: u32 = number.parse().map_err(|_| wrong())?;
-        if number == 0 {
-            return Err("a ban that is over when it begins is none; write 90s, 15m, 2h or 7d".to_owned());
+        let wrong = || "not a time; write 90s, 15m, 2h, 7d or 2w".to_owned();
+        match seconds(text).ok_or_else(wrong)? {
+            0 => Err("a ban that is over when it begins is none; write 90s, 15m, 2h, 7d or 2w".to_owned()),
+            seconds => Ok(Lasting(seconds)),
         }
-        Ok(Lasting(i64::from(number) * seconds))
     }
-}
-
-fn now() -> i64 {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -59,10 +44,10 @@ mod tests {
 
     #[test]
     fn times_that_bans_last_are_read() {
-        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604_800)] {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("2h", 7200), ("7d", 604_800), ("2w", 1_209_600)] {
             assert_eq!(text.parse(), Ok(Lasting(seconds)), "{text}");
         }
-        for text in ["", "s", "90", "0s", "-1h", "1w", "1.5h", "99999999999d", "ä"] {
+        for text in ["", "s", "90", "0s", "-1h", "1y", "1.5h", "99999999999d", "ä"] {
             assert!(text.parse::<Lasting>().is_err(), "{text:?}");
         }
     }

@@ -6,7 +6,7 @@ use super::{CommandError, Result};
 use crate::control::times;
 use crate::domain::{
     ByteCount, ForcedCommand, Hours, KeyChange, Mode, Permits, RelPath, Service, SessionLimits, Setting, Sources,
-    TermsChange, Timestamp,
+    TermsChange, Timestamp, seconds,
 };
 
 /// The word that takes a setting back.
@@ -167,16 +167,7 @@ fn sessions(text: &str) -> std::result::Result<u32, String> {
 }
 
 fn lasting(text: &str) -> std::result::Result<u32, String> {
-    let seconds = text.char_indices().last().and_then(|(end, unit)| {
-        let unit = match unit {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return None,
-        };
-        text.get(..end)?.parse::<u32>().ok()?.checked_mul(unit).filter(|seconds| *seconds > 0)
-    });
+    let seconds = seconds(text).and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
     seconds.ok_or_else(|| "not a duration; write 90s, 45m, 8h or 7d".to_owned())
 }
 
