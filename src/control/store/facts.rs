@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 
 use super::terms::{KEY_TERMS, scope_of, terms_of};
-use super::users::{account_of, user_of};
+use super::users::{account_of, columns_of_account, columns_of_user, user_of};
 use super::{Store, StoreError, parse};
 use crate::control::certificates::{Digests, Parsed};
 use crate::domain::{
@@ -47,16 +47,14 @@ pub(crate) struct Known {
 ///
 /// Revocations are found by their value: what is joined to the kind keeps SQLite from going through all of a kind, which its
 /// planner prefers where it has no statistics, and of which there may be very many.
-const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.hours, u.logins, u.principals, u.own_keys, \
-    (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
-    u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
-    u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
-    a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
-    a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, a.hours AS account_hours, \
-    a.max_memory AS account_memory, a.max_processes AS account_processes, a.max_cpu AS account_cpu, \
-    g.id AS grant_id, g.path, g.mode, g.no_exec, k.fingerprint, k.label, \
-    k.expires AS key_expires, k.sources AS key_sources, k.session_limits AS key_session_limits, k.hours AS key_hours, k.scope_paths, k.scope_mode, k.scope_services, \
-    k.no_terminal, k.scope_command, k.scope_open, k.scope_listen, p.hash, \
+const KNOWN: &str = concat!(
+    "SELECT ",
+    columns_of_user!(),
+    ", ",
+    columns_of_account!(),
+    ", g.id AS grant_id, g.path, g.mode, g.no_exec, k.fingerprint, k.label, \
+    k.expires AS key_expires, k.sources AS key_sources, k.session_limits AS key_session_limits, k.hours AS key_hours, \
+    k.scope_paths, k.scope_mode, k.scope_services, k.no_terminal, k.scope_command, k.scope_open, k.scope_listen, p.hash, \
     (SELECT COUNT(*) FROM revocations r WHERE (r.value = $3 AND r.kind || '' = 'sha1') \
     OR (r.value = $4 AND r.kind || '' = 'key')) AS revocations, \
     (SELECT latest FROM change_count WHERE id = 1) AS change \
@@ -64,7 +62,8 @@ const KNOWN: &str = "SELECT u.id, u.name, u.services, u.status, u.view, u.expire
     LEFT JOIN grants g ON g.login = u.id \
     LEFT JOIN public_keys k ON k.login = u.id AND k.encoded = $2 \
     LEFT JOIN passwords p ON p.login = u.id \
-    WHERE u.name = $1 ORDER BY g.id";
+    WHERE u.name = $1 ORDER BY g.id"
+);
 
 impl Store {
     /// Who is behind a name, and whether a key is theirs. What is no name is nobody's, and takes the same query to find

@@ -13,14 +13,39 @@ use crate::domain::{
     UserName, View,
 };
 
+/// The columns that [`user_of`] reads, of users by the letter u.
+macro_rules! columns_of_user {
+    () => {
+        "u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.hours, u.logins, \
+         u.principals, u.own_keys, \
+         (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
+         u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, \
+         u.network, u.permit_open, u.permit_listen, u.shell, u.forced_command, u.terminals, u.linger, \
+         u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu"
+    };
+}
+pub(super) use columns_of_user;
+
+/// The columns that [`account_of`] reads beside them, of the user's account by the letter a.
+macro_rules! columns_of_account {
+    () => {
+        "a.id AS account_id, a.name AS account_name, a.uid, a.gid, a.home, a.status AS account_status, \
+         a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, \
+         a.hours AS account_hours, a.max_memory AS account_memory, a.max_processes AS account_processes, \
+         a.max_cpu AS account_cpu"
+    };
+}
+pub(super) use columns_of_account;
+
 /// What is listed of users, with what is asked of them still to come.
-const LISTED: &str = "SELECT u.id, u.name, a.name AS account_name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.hours, u.logins, u.principals, u.own_keys, \
-             (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
-             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
-             u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, \
-             (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
-             (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
-             FROM users u JOIN accounts a ON a.id = u.account";
+const LISTED: &str = concat!(
+    "SELECT ",
+    columns_of_user!(),
+    ", a.name AS account_name, \
+     (SELECT COUNT(*) FROM public_keys k WHERE k.login = u.id) AS key_count, \
+     (SELECT COUNT(*) FROM passwords p WHERE p.login = u.id) AS password_count \
+     FROM users u JOIN accounts a ON a.id = u.account"
+);
 
 impl Store {
     /// Adds a user to an account.
@@ -48,14 +73,13 @@ impl Store {
 
     /// One user with its account.
     pub(crate) async fn user(&self, name: &str) -> Result<Option<(AccountFacts, UserFacts)>, StoreError> {
-        let row = sqlx::query(
-            "SELECT u.id, u.name, u.services, u.status, u.view, u.expires, u.sources, u.session_limits, u.hours, u.logins, u.principals, u.own_keys, \
-             (SELECT COUNT(*) FROM authenticators t WHERE t.login = u.id) AS authenticators, \
-             u.uploads, u.umask, u.file_mode, u.directory_mode, u.deny_names, u.max_file_size, u.network, u.permit_open, u.permit_listen, \
-             u.shell, u.forced_command, u.terminals, u.linger, u.last_login, u.last_from, u.max_memory, u.max_processes, u.max_cpu, a.id AS account_id, a.name AS account_name, a.uid, a.gid, \
-             a.home, a.status AS account_status, a.expires AS account_expires, a.sources AS account_sources, a.session_limits AS account_session_limits, a.hours AS account_hours, \
-             a.max_memory AS account_memory, a.max_processes AS account_processes, a.max_cpu AS account_cpu FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            columns_of_user!(),
+            ", ",
+            columns_of_account!(),
+            " FROM users u JOIN accounts a ON a.id = u.account WHERE u.name = $1",
+        ))
         .bind(name)
         .fetch_optional(&self.pool)
         .await?;

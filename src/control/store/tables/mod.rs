@@ -14,9 +14,9 @@ use std::str::FromStr;
 
 use crate::control::hashes;
 use crate::domain::{
-    AccountName, BanOrigin, Block, Cpu, DirectoryMode, FileMode, ForcedCommand, HomePath, Hours, Logins, Memory, Mode,
-    NamePatterns, Network, Permits, Principals, Processes, RelPath, ScopePaths, Services, SessionLimits, Shell,
-    Sources, Terminals, Umask, Uploads, UserName, View,
+    AccountName, BanOrigin, Block, Cpu, DirectoryMode, FileMode, ForcedCommand, HomePath, Hours, Linger, Logins,
+    Memory, Mode, NamePatterns, Network, Permits, Principals, Processes, RelPath, ScopePaths, Services, SessionLimits,
+    Shell, Sources, Terminals, Umask, Uploads, UserName, View,
 };
 
 pub(in crate::control) use merge::{Conflict, Merge, Merged};
@@ -255,6 +255,13 @@ const EXPIRES: Column = column("expires", TIME, Unsaid::Null);
 const SOURCES: Column = column("sources", Kind::Text(reads::<Sources>), Unsaid::Text(""));
 const SESSION_LIMITS: Column = column("session_limits", Kind::Text(reads::<SessionLimits>), Unsaid::Text(""));
 const HOURS: Column = column("hours", Kind::Text(reads::<Hours>), Unsaid::Null);
+const SCOPE_PATHS: Column = column("scope_paths", Kind::Text(reads::<ScopePaths>), Unsaid::Null);
+const SCOPE_MODE: Column = column("scope_mode", Kind::Text(reads::<Mode>), Unsaid::Null);
+const SCOPE_SERVICES: Column = column("scope_services", Kind::Text(reads::<Services>), Unsaid::Null);
+const NO_TERMINAL: Column = column("no_terminal", FLAG, Unsaid::Number(0));
+const SCOPE_COMMAND: Column = column("scope_command", Kind::Text(reads::<ForcedCommand>), Unsaid::Null);
+const SCOPE_OPEN: Column = column("scope_open", Kind::Text(reads::<Permits>), Unsaid::Null);
+const SCOPE_LISTEN: Column = column("scope_listen", Kind::Text(reads::<Permits>), Unsaid::Null);
 const STATUS: Column = column("status", Kind::Text(status), Unsaid::Text("active"));
 const MEMORY: Column = column("max_memory", Kind::Text(reads::<Memory>), Unsaid::Null);
 const PROCESSES: Column = column("max_processes", Kind::Text(reads::<Processes>), Unsaid::Null);
@@ -313,7 +320,7 @@ pub(in crate::control) const TABLES: &[Table] = &[
             MEMORY,
             PROCESSES,
             CPU,
-            column("linger", Kind::Number(1, 30 * 24 * 3600), Unsaid::Null),
+            column("linger", Kind::Number(1, Linger::LONGEST as i64), Unsaid::Null),
             CREATED,
             history("last_login", TIME, Unsaid::Null),
             history("last_from", Kind::Text(reads::<std::net::IpAddr>), Unsaid::Null),
@@ -346,13 +353,13 @@ pub(in crate::control) const TABLES: &[Table] = &[
             SOURCES,
             SESSION_LIMITS,
             HOURS,
-            column("scope_paths", Kind::Text(reads::<ScopePaths>), Unsaid::Null),
-            column("scope_mode", Kind::Text(reads::<Mode>), Unsaid::Null),
-            column("scope_services", Kind::Text(reads::<Services>), Unsaid::Null),
-            column("no_terminal", FLAG, Unsaid::Number(0)),
-            column("scope_command", Kind::Text(reads::<ForcedCommand>), Unsaid::Null),
-            column("scope_open", Kind::Text(reads::<Permits>), Unsaid::Null),
-            column("scope_listen", Kind::Text(reads::<Permits>), Unsaid::Null),
+            SCOPE_PATHS,
+            SCOPE_MODE,
+            SCOPE_SERVICES,
+            NO_TERMINAL,
+            SCOPE_COMMAND,
+            SCOPE_OPEN,
+            SCOPE_LISTEN,
             CREATED,
         ],
         key: &["login", "fingerprint"],
@@ -371,13 +378,13 @@ pub(in crate::control) const TABLES: &[Table] = &[
             SOURCES,
             SESSION_LIMITS,
             HOURS,
-            column("scope_paths", Kind::Text(reads::<ScopePaths>), Unsaid::Null),
-            column("scope_mode", Kind::Text(reads::<Mode>), Unsaid::Null),
-            column("scope_services", Kind::Text(reads::<Services>), Unsaid::Null),
-            column("no_terminal", FLAG, Unsaid::Number(0)),
-            column("scope_command", Kind::Text(reads::<ForcedCommand>), Unsaid::Null),
-            column("scope_open", Kind::Text(reads::<Permits>), Unsaid::Null),
-            column("scope_listen", Kind::Text(reads::<Permits>), Unsaid::Null),
+            SCOPE_PATHS,
+            SCOPE_MODE,
+            SCOPE_SERVICES,
+            NO_TERMINAL,
+            SCOPE_COMMAND,
+            SCOPE_OPEN,
+            SCOPE_LISTEN,
             CREATED,
         ],
         key: &["account", "login", "fingerprint"],
