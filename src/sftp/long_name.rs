@@ -30,16 +30,10 @@ pub(super) fn put(out: &mut Vec<u8>, settings: &Settings, entry: &Entry, now: Ti
 
 /// A number at the right of so many places.
 fn put_number(out: &mut Vec<u8>, number: u64, places: usize, padding: u8) {
-    let (mut digits, mut rest, mut count) = ([0; 20], number, 0);
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + (rest % 10) as u8;
-        (rest, count) = (rest / 10, count + 1);
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend(std::iter::repeat_n(padding, places.saturating_sub(count)));
-    out.extend_from_slice(digits.get(digits.len() - count..).unwrap_or_default());
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(number);
+    out.extend(std::iter::repeat_n(padding, places.saturating_sub(digits.len())));
+    out.extend_from_slice(digits.as_bytes());
 }
 
 /// A text at the left of so many places; names are ASCII.
