@@ -66,7 +66,8 @@ pub(super) struct Host<'a> {
     pub binds: &'a [Bind],
 }
 
-/// Closes Landlock over a shell cell: what of the host it has may be used, what is its own, and each grant as it says. Abstract sockets and signals of other cells are closed with it where the kernel can.
+/// Closes Landlock over a shell cell: what of the host it has may be used, what is its own, and each grant as it says. Abstract
+/// sockets and signals of other cells are closed with it where the kernel can.
 pub(super) fn confine_shell(host: &Host<'_>, home: &str, layout: &Layout, network: Network) -> Result<(), Error> {
     #[cfg(feature = "weaken")]
     if crate::weaken::off(crate::weaken::Layer::ShellLandlock) {

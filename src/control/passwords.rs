@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::hashes::Stored;
-use super::turns::{TooMany, Turns};
-use crate::domain::{Block, Secret};
 use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
+
+use super::hashes::Stored;
+use super::turns::{TooMany, Turns};
+use crate::domain::{Block, Secret};
 
 /// Bits of an address that make a source: all of IPv4, and of IPv6 those of a network such as one customer has.
 const SOURCE: u8 = 64;

@@ -376,8 +376,8 @@ impl Program {
     }
 }
 
-/// Connects a program with its channel, until both are done.
-/// What it has written into the user's own keys is known before the client hears that it has ended.
+/// Connects a program with its channel, until both are done. What it has written into the user's own keys is known before the
+/// client hears that it has ended.
 pub(super) async fn relay(
     asked: Asked,
     program: Program,
