@@ -49,7 +49,7 @@ fn a_banned_address_is_turned_away_and_its_sessions_end(identity: Identity) {
     assert!(refusal(&["ban", "add", "0.0.0.0/0"]).contains("would ban everybody"));
     assert!(refusal(&["ban", "add"]).contains("name an address"));
     assert!(refusal(&["ban", "add", "192.0.2.7/24"]).contains("the network is 192.0.2.0/24"));
-    assert!(refusal(&["ban", "add", "192.0.2.7", "--for", "soon"]).contains("write 90s, 15m, 2h or 7d"));
+    assert!(refusal(&["ban", "add", "192.0.2.7", "--for", "soon"]).contains("write 90s, 15m, 2h, 7d or 2w"));
     // One that ends, ends.
     node.admin(&["ban", "add", "127.0.0.70", "--for", "2s"]);
     assert!(knock(address(70), node.port()).is_err());
