@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
-use super::admin_socket::Reply;
+use super::admin_socket::{self, Reply};
 use super::audit;
 use super::operation::{self, Operation};
 use super::outcome::{Outcome, SessionView};
 use super::store::{Presented, Store};
 use crate::config::{ControlSettings, Paths};
 use crate::telemetry::Causes;
+use crate::wire;
 
 /// Why an operation could not even be asked for.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,15 @@ pub enum ClientError {
     /// It is done, but not on record.
     #[error("it is done, but the audit trail cannot be kept")]
     Audit(#[source] audit::NotWritten),
+    /// The kernel does not tell about processes of the node.
+    #[error("ask the kernel for the processes of the node")]
+    Processes(#[source] io::Error),
+    /// The node is somebody else's.
+    #[error("process {pid} has the service, which is another user's; ask that user")]
+    NotOurs {
+        /// The process.
+        pid: u32,
+    },
     /// This user may not operate the node.
     #[error("only root, or the user that runs it, may operate this node")]
     Denied,
@@ -62,6 +74,30 @@ impl Doer<'_> {
             Doer::Alone(settings) => alone(settings, operation, operator),
         }
     }
+}
+
+/// Process id of the monitor that has the service; `None` if none has it.
+///
+/// The kernel knows which process listens on the admin socket, and who started it. Control cannot make much of that: whatever
+/// listens in its place has control itself for its parent, which is another user, or the first process of the host.
+pub fn monitor(settings: &ControlSettings) -> Result<Option<u32>, ClientError> {
+    let Doer::Node(stream) = Doer::find(settings)? else { return Ok(None) };
+    let control = wire::peer_process(&stream).map_err(ClientError::Socket)?;
+    let parent = parent_of(control).map_err(ClientError::Processes)?;
+    let of = |pid: u32, what: &str| PathBuf::from(format!("/proc/{pid}/{what}"));
+    let owner = std::fs::metadata(of(parent, "")).map_err(ClientError::Processes)?.uid();
+    if owner != admin_socket::real_uid() {
+        return Err(ClientError::NotOurs { pid: parent });
+    }
+    // Control of a monitor that has ended, or has left the service, has another process for its parent.
+    let command = |pid: u32| std::fs::read(of(pid, "cmdline")).map_err(ClientError::Processes);
+    Ok((command(control)? == command(parent)?).then_some(parent))
+}
+
+fn parent_of(pid: u32) -> io::Result<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+    parent.ok_or_else(|| io::Error::other("the kernel does not say who started it"))
 }
 
 /// What was done, and what an earlier process does that finishes what it has begun: its sessions are listed and ended too.

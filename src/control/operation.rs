@@ -218,8 +218,6 @@ pub enum Operation {
     },
     SessionList,
     Status,
-    /// Which process has the service.
-    Monitor,
     /// What is known of a user, for an examination of the host.
     Facts {
         user: UserName,
@@ -551,9 +549,7 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::PasswdHash { user, hash } => credentials::set_hash(store, user, hash).await,
         Operation::Explain(asked) => explaining::explain(store, *asked).await,
         Operation::Facts { user } => explaining::facts_of(store, &user).await,
-        Operation::Status | Operation::Monitor => {
-            Ok(Done::quietly(Outcome::Done("no node is running here".to_owned())))
-        }
+        Operation::Status => Ok(Done::quietly(Outcome::Done("no node is running here".to_owned()))),
         Operation::Audit { query, page, most } => audit::search(store, &query, page, most).await,
         Operation::AuditSummary { query } => audit::summary(store, &query).await,
         Operation::SessionList | Operation::SessionKill { .. } => Err(OperationError::NotRunning),

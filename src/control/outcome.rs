@@ -53,11 +53,6 @@ pub enum Outcome {
     Sessions(Vec<SessionView>),
     /// What is known of a user.
     Facts(Box<Facts>),
-    /// The process that has the service.
-    Monitor {
-        /// Its id.
-        pid: u32,
-    },
     /// Events of the audit trail.
     Events(Vec<EventView>),
     /// What was changed, by path.

@@ -48,8 +48,6 @@ pub(super) struct Control {
     pub(super) ids: Ids,
     judge: Judge,
     pub(super) monitor: AsyncLink,
-    /// The process that started this one. When that has left the service, it is not the parent any more.
-    monitor_pid: u32,
     sessions: Mutex<Sessions>,
     codes: Mutex<Codes>,
     pub(super) bans: Mutex<Bans>,
@@ -93,7 +91,6 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
     };
     let (audit, writers) = Audit::begin(&settings.audit, &settings.paths, &store);
     let control = Arc::new(Control {
-        monitor_pid: std::os::unix::process::parent_id(),
         store,
         ids: settings.ids,
         judge,
@@ -505,7 +502,6 @@ impl Control {
         let done = match operation {
             Operation::SessionList => return Ok(Outcome::Sessions(self.sessions().list())),
             Operation::Status => return Ok(self.status()),
-            Operation::Monitor => return Ok(Outcome::Monitor { pid: self.monitor_pid }),
             Operation::BanAdd { .. } | Operation::BanRemove { .. } => return self.change_bans(store, operation).await,
             Operation::SessionKill { conn } => return self.kill(conn).await.map_err(|e| e.to_string()),
             operation => operation::apply(store, self.ids, operation).await.map_err(|e| Causes(&e).to_string())?,

@@ -181,6 +181,11 @@ impl Link {
     }
 }
 
+/// The process that made the other end of a local socket, or listens on it (`SO_PEERCRED` of unix(7)).
+pub fn peer_process(socket: impl AsFd) -> std::io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(socket)?.pid.as_raw_nonzero().get().cast_unsigned())
+}
+
 impl AsFd for Link {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

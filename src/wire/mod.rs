@@ -16,7 +16,7 @@ mod streams;
 pub use async_link::AsyncLink;
 pub use audit::{Deeds, Holder, Note, Noted, Stamp, Why};
 pub use forwards::{Forward, Forwarded, Origin, Place, Reason, Refusal, Target};
-pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received};
+pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received, peer_process};
 pub use messages::{
     EndReason, Event, FromControl, FromSession, FromZygote, Granted, HeaderRule, Heading, Notice, Office, Question,
     SessionRecord, ToControl, ToSession, ToZygote, Worth,

@@ -2,11 +2,14 @@
 //! on.
 
 use std::fs;
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::faults::Transfer;
 use crate::harness::{Finished, Identity, Login, Node, Waiting, finish, wait_until};
@@ -104,6 +107,35 @@ fn the_release_on_disk_takes_over(identity: Identity) {
 mod with_root_only {
     mod as_root {
         use super::super::*;
+
+        /// The command starts the program of whoever has the service, as root: a process that another user has put behind
+        /// the socket must not choose it.
+        #[test]
+        fn whoever_listens_instead_of_the_node_is_not_believed() {
+            let mut node = Node::prepare(Identity::root());
+            node.serve();
+            node.end(Signal::SIGTERM);
+            let socket = node.state().join("run/admin.sock");
+            assert!(socket.parent().is_some_and(Path::is_dir), "where control makes its socket");
+            let listens = format!(
+                "import os, socket, sys, time\ns = socket.socket(socket.AF_UNIX)\ns.bind({socket:?})\nos.chmod({socket:?}, 0o666)\n\
+                 os.setgid(4242); os.setuid(4242)\nif sys.argv[1] == 'child' and os.fork(): os.wait(); sys.exit()\n\
+                 s.listen()\nprint('listens', flush=True)\nsys.stdin.read()"
+            );
+            for (how, said) in [("child", "another user's"), ("itself", "no node runs here")] {
+                fs::remove_file(&socket).ok();
+                let mut other = std::process::Command::new("python3");
+                other.args(["-c", &listens, how]).stdin(Stdio::piped()).stdout(Stdio::piped());
+                let mut other = other.spawn().expect("python");
+                let mut line = [0; 8];
+                other.stdout.as_mut().expect("piped").read_exact(&mut line).expect("it listens");
+                let refused = finish(&mut node.enclos(&["upgrade", "--signal"]), "");
+                assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+                assert!(refused.stderr.contains(said), "{how}: {refused:?}");
+                drop(other.stdin.take());
+                other.wait().expect("our own child");
+            }
+        }
 
         /// Root is told what a process runs; others may have to take the command's own program for it.
         #[test]

@@ -65,7 +65,6 @@ fn to_text(outcome: &Outcome) -> String {
         Outcome::Sessions(list) => sessions(list),
         Outcome::Events(list) => list.iter().map(|e| event(&e.event)).collect::<Vec<_>>().join("\n"),
         Outcome::Changes(list) => changes(list),
-        Outcome::Monitor { pid } => pid.to_string(),
         Outcome::Facts(facts) => facts.user.name.to_string(),
     }
 }

@@ -2,9 +2,11 @@
 //! another process has it. Whoever is connected goes on with the old one.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader, Read};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -14,8 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{CommandError, Context, Result, reachable, report};
-use crate::control::client::Doer;
-use crate::control::{Operation, Outcome};
+use crate::control::{Outcome, client};
 
 /// Have the release on disk take over from the running node, which finishes what it has begun
 ///
@@ -80,15 +81,10 @@ fn refused(sentence: &str) -> CommandError {
     CommandError::Input(format!("nothing was changed: {sentence}"))
 }
 
-/// Process id of the monitor that has the service.
+/// Process id of the monitor that has the service. The kernel says it: what control says is not believed here, where its word
+/// would choose the program that root runs.
 fn monitor(context: &Context<'_>) -> Result<Option<u32>> {
-    match Doer::find(&context.node.control)? {
-        Doer::Alone(_) => Ok(None),
-        node => match node.operate(Operation::Monitor, nix::unistd::geteuid().as_raw())? {
-            Outcome::Monitor { pid } => Ok(Some(pid)),
-            _ => Err(refused("the node that runs here is of a release that cannot be asked; restart it")),
-        },
-    }
+    Ok(client::monitor(&context.node.control)?)
 }
 
 fn by(options: &Upgrade, old: u32) -> Result<By> {
@@ -112,8 +108,35 @@ fn unit_in(groups: &str) -> Option<String> {
     units.next().map(str::to_owned)
 }
 
-/// The program that will be started: where the running one came from, if the kernel tells us, or this one.
+/// The program that will be started: where the running one came from, if the kernel tells us, or this one. It is run with the
+/// powers of whoever called this command, so nobody else may be able to put another in its place.
 fn on_disk(old: u32) -> Result<PathBuf> {
+    let program = program_of(old)?;
+    match replaceable(&program, nix::unistd::geteuid().as_raw()) {
+        Ok(None) => Ok(program),
+        Ok(Some(part)) => {
+            let (program, part) = (program.display(), part.display());
+            Err(refused(&format!("{program} is not run, because others can change {part}: let only root write it")))
+        }
+        Err(source) => Err(CommandError::File { what: "nothing was changed: look at", path: program, source }),
+    }
+}
+
+/// What of a path others than root and this user can change: the file, or a directory that it is reached by. In a sticky
+/// directory nobody replaces what is another's (unlink(2)).
+fn replaceable(program: &Path, user: u32) -> io::Result<Option<PathBuf>> {
+    for part in program.canonicalize()?.ancestors() {
+        let about = fs::metadata(part)?;
+        let is_sticky = about.is_dir() && about.mode() & 0o1000 != 0;
+        let is_open = about.mode() & 0o022 != 0 && !is_sticky;
+        if is_open || ![0, user].contains(&about.uid()) {
+            return Ok(Some(part.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn program_of(old: u32) -> Result<PathBuf> {
     let path = match std::fs::read_link(format!("/proc/{old}/exe")) {
         Ok(path) => path,
         Err(_) => std::env::current_exe().map_err(|source| CommandError::File {
@@ -192,7 +215,36 @@ fn says_hello(context: &Context<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn what_others_can_replace_is_not_run() {
+        let place = tempfile::tempdir().expect("a directory");
+        let (directory, program) = (place.path().join("bin"), place.path().join("bin/enclos"));
+        fs::create_dir(&directory).expect("a directory");
+        fs::write(&program, "").expect("a file");
+        let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("own file");
+        let user = nix::unistd::geteuid().as_raw();
+        // What lies above depends on where tests may write; none of it is told of unless others can change it.
+        let found = |user| replaceable(&program, user).expect("it is there");
+        set(&program, 0o755);
+        set(&directory, 0o755);
+        assert_eq!(found(user), None);
+        set(&program, 0o775);
+        assert_eq!(found(user), Some(program.canonicalize().expect("it is there")));
+        set(&program, 0o755);
+        set(&directory, 0o757);
+        assert_eq!(found(user), Some(directory.canonicalize().expect("it is there")));
+        set(&directory, 0o1777);
+        assert_eq!(found(user), None, "nobody replaces another's file there");
+        if user == 0 {
+            nix::unistd::chown(&program, Some(nix::unistd::Uid::from_raw(4_242)), None).expect("root may");
+            assert!(found(user).is_some());
+            assert_eq!(found(4_242), None, "one may run what is one's own");
+        }
+    }
 
     #[test]
     fn a_unit_is_found_in_control_groups_of_both_versions() {

@@ -60,7 +60,6 @@ impl Operation {
                 | Operation::BanList
                 | Operation::SessionList
                 | Operation::Status
-                | Operation::Monitor
                 | Operation::Facts { .. }
                 | Operation::Explain(_)
                 | Operation::Audit { .. }
