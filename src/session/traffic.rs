@@ -65,6 +65,9 @@ struct Bound {
 struct Lane {
     rate: u64,
     turns: &'static [AtomicU64; 2],
+    /// Held by the channel that waits for its turn. The others stand behind it: a connection takes one turn at a time however
+    /// many channels it has, or with enough of them all turns would lie further ahead than is waited for.
+    waiting: [tokio::sync::Mutex<()>; 2],
 }
 
 /// Which way.
@@ -83,7 +86,7 @@ impl Traffic {
         }
         let lane = |(rate, page): (&ByteCount, &OwnedFd)| {
             let turns = wire::map_shared(page).map_err(|errno| Error::Runtime(errno.into()))?;
-            Ok::<_, Error>(Lane { rate: rate.get().max(1), turns })
+            Ok::<_, Error>(Lane { rate: rate.get().max(1), turns, waiting: Default::default() })
         };
         let lanes = rates.iter().zip(&pages).map(lane).collect::<Result<_, _>>()?;
         let idle = bounds.idle.map(|seconds| Duration::from_secs(seconds.into()));
@@ -130,8 +133,9 @@ impl Traffic {
             return;
         }
         for lane in self.lanes() {
-            let [up, down] = lane.turns;
-            let at = if way == Way::Up { up } else { down };
+            let ([up, down], [waits_up, waits_down]) = (lane.turns, &lane.waiting);
+            let (at, waiting) = if way == Way::Up { (up, waits_up) } else { (down, waits_down) };
+            let _first = waiting.lock().await;
             let wait = take(at, lane.rate, bytes as u64, wire::shared_clock());
             if wait > 0 {
                 tokio::time::sleep(Duration::from_nanos(wait)).await;
@@ -262,6 +266,28 @@ mod tests {
             assert!(at.load(Ordering::Relaxed) <= 100 * SECOND + MOST_AHEAD + SECOND);
         }
         assert!(take(&AtomicU64::new(u64::MAX), 1, u64::MAX, u64::MAX) == 0);
+    }
+
+    #[tokio::test]
+    async fn many_channels_have_no_more_than_one() {
+        let (rate, size) = (1 << 20, 32 << 10);
+        let turns = wire::map_shared(&wire::make_shared().expect("a page")).expect("mapped");
+        let traffic = Traffic::default();
+        let lanes = vec![Lane { rate, turns, waiting: Default::default() }];
+        traffic.inner.bound.set(Bound { idle: None, lanes, begun: Instant::now() }).expect("not bound yet");
+        let since = Instant::now();
+        // More turns than lie within what one waits for at most, all asked for at the same moment.
+        let channels: Vec<_> = (0..96)
+            .map(|_| {
+                let traffic = traffic.clone();
+                tokio::spawn(async move { traffic.down(size).await })
+            })
+            .collect();
+        for channel in channels {
+            channel.await.expect("it ends");
+        }
+        let all = Duration::from_nanos(96 * size as u64 * SECOND / rate);
+        assert!(since.elapsed() >= all - Duration::from_nanos(2 * BURST), "3 MiB took {:?}", since.elapsed());
     }
 
     #[test]
