@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Error;
 use super::attaching::Helper;
@@ -31,6 +31,9 @@ const IN_A_CELL: [Service; 8] = [
     Service::ForwardRemote,
     Service::Agent,
 ];
+
+/// How long somebody who may not come in has to fetch the sentence that says why.
+const SHOWN_FOR: Duration = Duration::from_secs(20);
 
 impl Node<'_> {
     /// A captured caller learns here which keys are some user's, which an honest client may ask as well.
@@ -154,7 +157,7 @@ impl Node<'_> {
     }
 
     /// An invitation was given to a key, or was somebody else's already. The session goes on as one that is logging in, with
-    /// nothing attached, for as long as logging in may take: it has a few lines to show and no more.
+    /// nothing attached, for a moment: it has a few lines to show and no more.
     pub(super) fn welcome(&mut self, ticket: u64, given_to: Option<String>) -> Result<(), Error> {
         let Some((slot, Asked::Redeem(name, key, welcome))) = self.redeem(ticket) else { return Ok(()) };
         let Some(key) = given_to else {
@@ -163,6 +166,7 @@ impl Node<'_> {
         if let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) {
             tracing::info!(conn = %peer.conn, peer = %peer.address, user = %welcome.user, key, "invitation taken up");
         }
+        self.end_soon(slot);
         self.tell_session(slot, &ToSession::Invited { welcome, key })
     }
 
@@ -196,17 +200,24 @@ impl Node<'_> {
     }
 
     /// Somebody proven may not come in now, and is told why. The session goes on as one that is logging in, with nothing
-    /// attached, for as long as logging in may take: it has a sentence to show and no more.
+    /// attached, for a moment: it has a sentence to show and no more.
     fn deny_in_words(&mut self, slot: u32, claim: &Claim, why: String, sentence: String) -> Result<(), Error> {
         if let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) {
             tracing::info!(conn = %peer.conn, peer = %peer.address, user = %claim.user, reason = why, "login refused");
         }
         self.note_denial(slot, claim, why);
-        if let Some(session) = self.sessions.get(slot) {
-            // That it does not get any further is not its client's fault.
-            session.is_counted = true;
-        }
+        self.end_soon(slot);
         self.tell_session(slot, &ToSession::Unavailable { sentence })
+    }
+
+    /// The session has something to show, and then no business any more. That it does not get any further is not its client's
+    /// fault; but it keeps a place among those that log in, which others want.
+    fn end_soon(&mut self, slot: u32) {
+        let Some(session) = self.sessions.get(slot) else { return };
+        session.is_counted = true;
+        if let Phase::Login { peer, .. } = &mut session.phase {
+            peer.deadline = peer.deadline.min(Instant::now() + SHOWN_FOR);
+        }
     }
 
     /// Believed: from here the session waits for its grants.
