@@ -318,19 +318,19 @@ impl Node<'_> {
 
     /// Connects a session and a worker.
     fn join(&mut self, number: u32, (slot, generation): SessionId) -> Result<(), Error> {
-        self.linger_no_more(number);
-        let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
-        let Some(session) = self.sessions.current(slot, generation) else { return Ok(()) };
-        if let Phase::Live { cell: Some(plan), .. } = &session.phase {
-            cell.plan.linger = plan.linger;
-        }
         let (one, other) = match Link::pair() {
             Ok(pair) => pair,
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "a session could not be connected with its cell");
-                return self.no_cell((slot, generation), OVERLOADED);
+                self.no_cell((slot, generation), OVERLOADED)?;
+                return self.end_if_unused(number);
             }
         };
+        let Some(cell) = self.cells.cells.get_mut(&number) else { return Ok(()) };
+        let Some(session) = self.sessions.current(slot, generation) else { return self.end_if_unused(number) };
+        if let Phase::Live { cell: Some(plan), .. } = &session.phase {
+            cell.plan.linger = plan.linger;
+        }
         if let Err(error) = cell.link.try_send(&WorkerOrder::Join, Some(one.as_fd())) {
             tracing::warn!(%error, "a worker does not listen");
             let sentence = "the programs of this login do not answer; try again";
@@ -338,9 +338,21 @@ impl Node<'_> {
             return self.no_cell((slot, generation), sentence);
         }
         cell.joined.insert((slot, generation));
+        // Only now: one that nobody could be connected with goes on waiting for its user.
+        self.linger_no_more(number);
+        let Some(session) = self.sessions.current(slot, generation) else { return Ok(()) };
         match session.link.try_send(&ToSession::Cell, Some(other.as_fd())) {
             Ok(()) | Err(LinkError::Gone) => Ok(()),
             Err(error) => self.breach(slot, &error.to_string()),
+        }
+    }
+
+    /// Ends a cell that somebody waited for who could not be connected with it, and whom nobody else uses.
+    fn end_if_unused(&mut self, number: u32) -> Result<(), Error> {
+        let unused = |c: &Cell| c.waiting.is_empty() && c.joined.is_empty() && c.lingering.is_none();
+        match self.cells.cells.get(&number).is_some_and(unused) {
+            true => self.end_cell(number, ""),
+            false => Ok(()),
         }
     }
 
