@@ -95,7 +95,7 @@ pub(in crate::control) async fn redeem(
         return Ok(store.is_redeemed_by(id, &key.fingerprint).await?.then_some((invited.user, key.fingerprint)));
     };
     // Whose it is already, with whatever scope, it stays.
-    if !store.keys(login).await?.iter().any(|k| k.fingerprint == key.fingerprint) {
+    if !store.has_key(&mut change, login, &key.fingerprint).await? {
         store.add_key(&mut change, login, &key, KeyOrigin::Invite).await?;
     }
     commit(change).await?;

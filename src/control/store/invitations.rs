@@ -46,7 +46,7 @@ impl Store {
         user: UserId,
         new: &NewInvitation<'_>,
     ) -> Result<InvitationId, StoreError> {
-        sqlx::query("DELETE FROM invitations WHERE expires < $1").bind(now() - KEPT).execute(&mut **change).await?;
+        sqlx::query("DELETE FROM invitations WHERE ends < $1").bind(now() - KEPT).execute(&mut **change).await?;
         let id = sqlx::query_scalar(
             "INSERT INTO invitations (login, hash, label, ends, created) VALUES ($1, $2, $3, $4, $5) RETURNING id",
         )

@@ -78,10 +78,35 @@ impl Store {
         rows.iter().map(stored).collect()
     }
 
+    /// Whether a user has a key, as far as this change sees it.
+    pub(crate) async fn has_key(
+        &self,
+        change: &mut Change,
+        user: UserId,
+        fingerprint: &str,
+    ) -> Result<bool, StoreError> {
+        let found: Option<i64> = sqlx::query_scalar("SELECT id FROM public_keys WHERE login = $1 AND fingerprint = $2")
+            .bind(user.0)
+            .bind(fingerprint)
+            .fetch_optional(&mut **change)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// A key in its wire form.
     pub(crate) async fn encoded_key(&self, id: KeyId) -> Result<Option<Vec<u8>>, StoreError> {
         let encoded = sqlx::query_scalar("SELECT encoded FROM public_keys WHERE id = $1").bind(id.0);
         Ok(encoded.fetch_optional(&self.pool).await?)
+    }
+
+    /// Makes a key the operator's, wherever it came from: it does not go with what a user writes or an invitation said.
+    pub(crate) async fn adopt_key(&self, change: &mut Change, id: KeyId) -> Result<(), StoreError> {
+        sqlx::query("UPDATE public_keys SET origin = $1 WHERE id = $2")
+            .bind(KeyOrigin::Operator.as_str())
+            .bind(id.0)
+            .execute(&mut **change)
+            .await?;
+        Ok(())
     }
 
     /// Removes a key.
