@@ -76,6 +76,7 @@ fn with_store<T>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ClientError::Runtime)?;
     runtime.block_on(async {
         let store = Store::open(&settings.database).await.map_err(refused)?;
+        let store = store.with_users_from(settings.users_from.as_ref(), settings.ids).map_err(refused)?;
         let done = work(&store).await;
         store.close().await;
         done

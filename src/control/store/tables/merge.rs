@@ -36,6 +36,8 @@ pub(in crate::control) struct Merged {
     known: BTreeSet<String>,
     /// Accounts that were there, in the file or not.
     accounts: BTreeSet<String>,
+    /// Whether users are known of another database too.
+    has_others: bool,
 }
 
 /// Whether the rows are to stay, or only to be tried.
@@ -50,7 +52,8 @@ impl Store {
     pub(in crate::control) async fn merge(&self, dump: &Dump, merge: Merge) -> Result<Merged, StoreError> {
         let mut change = self.about(About::Anyone).change().await?;
         let accounts: Vec<String> = sqlx::query_scalar("SELECT name FROM accounts").fetch_all(&mut *change).await?;
-        let mut merged = Merged { accounts: accounts.into_iter().collect(), ..Merged::default() };
+        let accounts = accounts.into_iter().collect();
+        let mut merged = Merged { accounts, has_others: self.foreign().is_some(), ..Merged::default() };
         for table in TABLES {
             let rows = dump.0.get(table.name).map_or(&[][..], Vec::as_slice);
             match table.columns.first() {
@@ -116,7 +119,7 @@ impl Merged {
         let speaks_for_known = |row: &Row, these: &Merged| match (row.first(), row.get(1)) {
             (_, Some(Cell::Text(user))) => these.known.contains(user),
             (Some(Cell::Text(account)), _) => these.accounts.contains(account),
-            _ => !these.accounts.is_empty(),
+            _ => these.has_others || !these.accounts.is_empty(),
         };
         for row in rows {
             let key: Vec<&Cell> = table.key.iter().filter_map(|name| row.get(table.column(name)?)).collect();
