@@ -135,16 +135,23 @@ fn look_over(principal: &Principal, privilege: Privilege, report: &mut UserRepor
     let ids = (privilege == Privilege::Root).then(|| principal.owner());
     let child: Child<()> = Child::fork(c"enclos-look", |link| {
         let looked = cell::keep_for_control(ids, &[home.as_path()], &[]).map(|()| walk(&home, &grants));
-        match looked.map(|found| link.send(&found, None)) {
-            Ok(Ok(())) => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        }
+        let error: Box<dyn std::error::Error> = match looked.map(|found| link.send(&found, None)) {
+            Ok(Ok(())) => return ExitCode::SUCCESS,
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        };
+        tracing::warn!(error = %Causes(&*error), "the grants could not be looked over");
+        ExitCode::FAILURE
     })?;
     let found = hear::<Found>(&child.link);
     child.kill().map_err(system("end who looks over the grants"))?;
     wait(&child.pidfd)?;
     reap(&child.pidfd);
-    let Found { is_cut, links_out, specials, set_ids, web, .. } = found?.0;
+    // A login is served all the same.
+    let Ok((Found { is_cut, links_out, specials, set_ids, web, .. }, _)) = found else {
+        report.warnings.push("what lies in the grants could not be looked over; the log says why".to_owned());
+        return Ok(());
+    };
     let told = |list: &[String]| list.join(", ");
     if is_cut {
         report.warnings.push(format!("only the first {MOST_NAMES} names were looked at"));
