@@ -12,22 +12,34 @@ impl Control {
     pub(super) async fn take_over_own_keys(&self, conn: ConnId, file: &KeyFile) -> Result<(), LinkError> {
         let user = self.sessions().user_of_own_keys(conn);
         if let Some(user) = user {
-            match operation::take_over_own_keys(&self.store, &user, file).await {
-                Ok(taken) if taken.is_nothing() => {}
-                Ok(taken) => {
-                    let detail = serde_json::json!({
-                        "added": taken.added, "changed": taken.changed, "removed": taken.removed
-                    });
-                    self.audit.changed_by_user(&user, "own-keys", detail);
-                    let affected = Affected::UserAgain(user);
-                    let in_question = self.sessions().to_decide_again(&affected);
-                    self.sessions().withdraw(affected);
-                    self.decide_again(in_question, EndReason::Revoked).await?;
-                }
-                Err(error) => tracing::error!(error = %Causes(&error), %user, "a user's own keys cannot be taken over"),
+            match self.own_keys.take(user.clone()).await {
+                // A user has many sessions, and each may have read the file at another time: one after the other.
+                Ok(_turn) => self.take_over(user, file).await?,
+                Err(error) => tracing::warn!(%error, %user, "a user's own keys are not looked at now"),
             }
         }
         self.monitor.send(&FromControl::OwnKeysSeen { conn }).await
+    }
+
+    async fn take_over(&self, user: UserName, file: &KeyFile) -> Result<(), LinkError> {
+        let taken = match operation::take_over_own_keys(&self.store, &user, file).await {
+            Ok(taken) if taken.is_nothing() => return Ok(()),
+            Ok(taken) => taken,
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), %user, "a user's own keys cannot be taken over");
+                return Ok(());
+            }
+        };
+        let takes_back = taken.takes_back();
+        let detail = serde_json::json!({ "added": taken.added, "changed": taken.changed, "removed": taken.removed });
+        self.audit.changed_by_user(&user, "own-keys", detail);
+        if !takes_back {
+            return Ok(());
+        }
+        let affected = Affected::UserAgain(user);
+        let in_question = self.sessions().to_decide_again(&affected);
+        self.sessions().withdraw(affected);
+        self.decide_again(in_question, EndReason::Revoked).await
     }
 
     /// Gives an invitation to a key that was proven, unless somebody else has it.

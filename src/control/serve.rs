@@ -18,12 +18,13 @@ use super::passwords::{Judge, Verdict};
 use super::remembered::Remembered;
 use super::sessions::Sessions;
 use super::store::{About, Known, Presented, Store, StoreError, is_foreign};
+use super::turns::Turns;
 use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
 use crate::config::{ControlSettings, Database, Ids, Paths};
 use crate::domain::{
     AsOf, Claim, ClaimedName, ConnId, Credential, Factor, Factors, Facts, Flaw, InviteCode, LastLogin, Proof, Secret,
-    Service, Shown, Timestamp, narrows,
+    Service, Shown, Timestamp, UserName, narrows,
 };
 use crate::telemetry::Causes;
 use crate::wire::{
@@ -61,6 +62,8 @@ pub(super) struct Control {
     pub(super) database_grace: Duration,
     paths: Paths,
     pub(super) audit: Audit,
+    /// Who has its own keys looked at.
+    pub(super) own_keys: Turns<UserName>,
     /// Whether certificates of anybody are taken. A client's offer of a certificate looks like that of its key.
     pub(super) takes_certificates: AtomicBool,
     run: u64,
@@ -105,6 +108,7 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
         database_grace: settings.database_grace,
         paths: settings.paths.clone(),
         audit,
+        own_keys: Turns::new(1),
         takes_certificates,
         run: rand::random(),
     });

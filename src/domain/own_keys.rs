@@ -44,6 +44,8 @@ pub struct KeyFile(String);
 impl KeyFile {
     /// Longest file that is looked at, in bytes.
     pub const LONGEST: usize = 32 * 1024;
+    /// Most lines that are looked at; each costs the node work, whether it is a key or not.
+    pub const MOST_LINES: usize = 100;
     /// Most keys of one that are taken.
     pub const MOST_KEYS: usize = 20;
 

@@ -417,7 +417,10 @@ impl Node<'_> {
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         let Phase::Live { record, .. } = &session.phase else { return Ok(()) };
         let conn = record.conn;
-        session.awaits_own_keys = true;
+        // It reads the file again only after it was told what became of the last one.
+        if std::mem::replace(&mut session.awaits_own_keys, true) {
+            return self.breach(slot, "own keys before the last were seen");
+        }
         if self.control.as_ref().is_some_and(|control| control.ready) {
             self.tell_control(ToControl::OwnKeys { conn, file });
             return Ok(());

@@ -3,10 +3,11 @@
 //! The file is read here, with the rights of the user and no others: links lead to no place that the user does not see.
 //! What stands in it means nothing before control has looked at it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
 
 use super::monitor_link::MonitorLink;
-use super::programs::lock;
 use crate::domain::KeyFile;
 use crate::files::{Access, Creation, Opening, Reason, Root};
 use crate::wire::{Event, FromSession, Granted};
@@ -17,9 +18,19 @@ pub(super) struct OwnKeys {
     monitor: MonitorLink,
     root: Arc<Root>,
     path: Arc<[u8]>,
-    /// What was told last.
-    told: Arc<Mutex<Option<KeyFile>>>,
+    told: Arc<Mutex<Told>>,
 }
+
+/// What the node was told.
+#[derive(Debug, Default)]
+struct Told {
+    last: Option<KeyFile>,
+    times: u32,
+}
+
+/// Most changes of one connection that are told. Each costs the node work in its database; whoever rewrites the file more often
+/// has the last of it seen at the next connection.
+const MOST_TOLD: u32 = 100;
 
 impl OwnKeys {
     /// For a user whose own keys are taken.
@@ -31,13 +42,20 @@ impl OwnKeys {
 
     /// Looks, and waits until what was found is known to the node: whoever comes with such a key then finds it taken.
     pub(super) async fn look(&self) {
+        // One at a time: the node hears of the next change only after it has looked at the last.
+        let mut told = self.told.lock().await;
         let Some(file) = self.read().await else { return };
-        if lock(&self.told).as_ref() == Some(&file) {
+        if told.last.as_ref() == Some(&file) || told.times >= MOST_TOLD {
             return;
+        }
+        told.times += 1;
+        if told.times == MOST_TOLD {
+            let why = "authorized_keys changes too often; it is looked at again in the next connection".to_owned();
+            self.monitor.report(Event::Refused { what: "own keys".to_owned(), why }).await;
         }
         // A node that cannot be told is asked again when something else ends.
         if self.monitor.ask(&FromSession::OwnKeys(file.clone())).await.is_ok() {
-            *lock(&self.told) = Some(file);
+            told.last = Some(file);
         }
     }
 

@@ -99,8 +99,10 @@ pub(super) async fn set_key(store: &Store, name: UserName, key: String, change: 
     let terms = change.terms.apply(view.terms);
     let mut transaction = store.change().await?;
     store.set_key(&mut transaction, view.id, &scope, &terms).await?;
+    // What an operator has said of a key is not undone by what its user writes.
+    store.adopt_key(&mut transaction, view.id).await?;
     commit(transaction).await?;
-    let outcome = Outcome::Key(KeyView { scope, terms, ..view });
+    let outcome = Outcome::Key(KeyView { scope, terms, origin: KeyOrigin::Operator, ..view });
     Ok(Done { outcome, affected: Affected::UserAgain(name) })
 }
 

@@ -22,14 +22,15 @@ pub(super) async fn set(store: &Store, name: UserName, own_keys: OwnKeys) -> Res
     let mut change = store.change().await?;
     store.set_user_own_keys(&mut change, found.id, own_keys).await?;
     if own_keys == OwnKeys::Refused {
-        for key in store.keys(found.id).await?.into_iter().filter(|key| key.origin == KeyOrigin::Own) {
-            store.remove_key(&mut change, key.id).await?;
-        }
+        store.remove_own_keys(&mut change, found.id).await?;
     }
     commit(change).await?;
     let affected = if own_keys == found.own_keys { Affected::Nobody } else { Affected::User(name.clone()) };
     Ok(Done { affected, ..super::users::show(store, &name).await? })
 }
+
+/// Most lines of one file that are told of one by one when they are not taken.
+const MOST_LOGGED: u32 = 3;
 
 /// What has to be done about the keys of a user so that they are those of its file.
 #[derive(Debug, Default)]
@@ -51,6 +52,11 @@ pub(in crate::control) struct TakenOver {
 }
 
 impl TakenOver {
+    /// Whether some session may have come in by what does not hold any more.
+    pub(in crate::control) fn takes_back(&self) -> bool {
+        !self.changed.is_empty() || !self.removed.is_empty()
+    }
+
     /// Whether nothing is other than it was.
     pub(in crate::control) fn is_nothing(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
@@ -65,22 +71,27 @@ pub(in crate::control) async fn take_over(store: &Store, name: &UserName, file: 
     }
     let grants = store.grants(found.id).await?;
     let mut wanted: Vec<ParsedKey> = Vec::new();
-    for (number, line) in file.lines() {
-        let key = match one_key(line) {
-            Ok(key) => key,
+    let mut not_taken = 0;
+    for (number, line) in file.lines().take(KeyFile::MOST_LINES) {
+        let key = one_key(line).map_err(OperationError::from);
+        let key = key.and_then(|key| check_scope(&account, &found, &grants, &key.scope).map(|()| key));
+        match key {
             Err(error) => {
-                tracing::info!(user = %name, line = number, why = %Causes(&error), "a line of a user's own keys is not taken");
-                continue;
+                not_taken += 1;
+                if not_taken <= MOST_LOGGED {
+                    tracing::info!(user = %name, line = number, why = %Causes(&error), "a line of a user's own keys is not taken");
+                }
             }
-        };
-        if let Err(error) = check_scope(&account, &found, &grants, &key.scope) {
-            tracing::info!(user = %name, line = number, why = %Causes(&error), "a line of a user's own keys is not taken");
-        } else if wanted.len() >= KeyFile::MOST_KEYS {
-            tracing::info!(user = %name, line = number, "a user has more own keys than are taken");
-            break;
-        } else if !wanted.iter().any(|other| other.fingerprint == key.fingerprint) {
-            wanted.push(key);
+            Ok(key) if wanted.iter().any(|other| other.fingerprint == key.fingerprint) => {}
+            Ok(_) if wanted.len() >= KeyFile::MOST_KEYS => {
+                tracing::info!(user = %name, line = number, "a user has more own keys than are taken");
+                break;
+            }
+            Ok(key) => wanted.push(key),
         }
+    }
+    if not_taken > MOST_LOGGED {
+        tracing::info!(user = %name, lines = not_taken, "lines of a user's own keys are not taken");
     }
     let changes = changes(store, &found, wanted).await?;
     if changes.added.is_empty() && changes.changed.is_empty() && changes.removed.is_empty() {
@@ -88,6 +99,10 @@ pub(in crate::control) async fn take_over(store: &Store, name: &UserName, file: 
     }
     let store = &store.about(About::User(name.clone()));
     let mut change = store.change().await?;
+    // An operator may have said meanwhile that they mean nothing.
+    if !store.still_takes_own_keys(&mut change, found.id).await? {
+        return Ok(TakenOver::default());
+    }
     for key in &changes.added {
         store.add_key(&mut change, found.id, key, KeyOrigin::Own).await?;
         tracing::info!(user = %name, key = key.fingerprint, "a user has added a key");

@@ -1,6 +1,7 @@
 //! Whether keys are taken that users put into their own `authorized_keys`, and which were taken back.
 
 use super::{Change, Store, StoreError, now};
+use crate::control::outcome::KeyOrigin;
 use crate::domain::{OwnKeys, UserId};
 
 impl Store {
@@ -14,6 +15,26 @@ impl Store {
         sqlx::query("UPDATE users SET own_keys = $1 WHERE id = $2")
             .bind(own_keys.as_str())
             .bind(id.0)
+            .execute(&mut **change)
+            .await?;
+        Ok(())
+    }
+
+    /// Whether they are taken still, and stay so until this change is made.
+    pub(crate) async fn still_takes_own_keys(&self, change: &mut Change, id: UserId) -> Result<bool, StoreError> {
+        let done = sqlx::query("UPDATE users SET own_keys = own_keys WHERE id = $1 AND own_keys = $2")
+            .bind(id.0)
+            .bind(OwnKeys::Taken.as_str())
+            .execute(&mut **change)
+            .await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// Removes those that came from a user's file.
+    pub(crate) async fn remove_own_keys(&self, change: &mut Change, id: UserId) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM public_keys WHERE login = $1 AND origin = $2")
+            .bind(id.0)
+            .bind(KeyOrigin::Own.as_str())
             .execute(&mut **change)
             .await?;
         Ok(())

@@ -14,6 +14,7 @@ as_root_and_rootless!(
     a_key_that_is_copied_opens_the_door,
     a_key_that_was_taken_back_does_not_come_back_by_its_line,
     a_line_that_goes_takes_its_key_with_it,
+    what_an_operator_says_of_a_key_stays,
     whoever_may_do_less_leaves_no_key_behind,
     lines_of_a_user_do_no_more_than_the_user_may,
     only_users_with_a_home_of_their_own_have_own_keys,
@@ -68,6 +69,19 @@ fn listed(node: &Node) -> Vec<(String, String)> {
         serde_json::from_str(&node.admin(&["key", "list", "dev", "--json"])).expect("JSON of the keys");
     let text = |key: &serde_json::Value, field: &str| key[field].as_str().expect("a text").to_owned();
     keys.as_array().expect("a list").iter().map(|k| (text(k, "origin"), text(k, "label"))).collect()
+}
+
+fn what_an_operator_says_of_a_key_stays(identity: Identity) {
+    let (node, dev) = with_dev(identity);
+    let (laptop, other) = (stranger(&dev, "laptop"), stranger(&dev, "other"));
+    write(&dev, &format!("{}\n{}\n", public(&laptop), public(&other)));
+    assert_eq!(wait_until(REVOKED, || listed(&node).len() == 3), Waiting::Came, "{}", node.log());
+    node.admin(&["key", "set", "dev", &number_of(&laptop)(&node), "--from", "127.0.0.0/8"]);
+    write(&dev, "");
+    assert!(is_let_in(&laptop), "{}", node.log());
+    assert!(!is_let_in(&other));
+    let origins: Vec<String> = listed(&node).into_iter().map(|(origin, _)| origin).collect();
+    assert_eq!(origins, ["operator", "operator"]);
 }
 
 fn a_key_that_is_copied_opens_the_door(identity: Identity) {
