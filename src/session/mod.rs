@@ -23,6 +23,7 @@ mod sftp_channel;
 mod surroundings;
 mod traffic;
 mod transport;
+mod window;
 mod windows;
 
 use std::net::SocketAddr;

@@ -4,11 +4,11 @@
 //! direction of each channel has a task of its own, and no callback of the SSH library waits for a program.
 //!
 //! Output leaves only as far as the client's window is open, so that nothing waits inside the library, where it would
-//! hold up the other channels. What the library has sent is known when it lets go of the bytes ([`Counted`]).
+//! hold up the other channels; see [`super::window`].
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use super::ledger::Ledger;
 use super::monitor_link::MonitorLink;
 use super::own_keys::OwnKeys;
 use super::traffic::Traffic;
+use super::window::Window;
 use crate::domain::{Deed, Finish, PeerText};
 use crate::wire::{
     AsyncLink, Ended, Event, Forward, FromWorker, Link, LinkError, NotStarted, Place, Refusal, Start, Target, ToWorker,
@@ -186,82 +187,6 @@ impl Asked {
     /// The worker's number for it.
     pub(super) fn number(&self) -> u32 {
         self.number
-    }
-}
-
-// -- the window -----------------------------------------------------------------------------------------------------------
-
-/// How much may be sent on one channel.
-#[derive(Debug, Default)]
-pub(super) struct Window {
-    /// All that the client has ever granted.
-    granted: Mutex<u64>,
-    /// All that was ever handed to the library.
-    handed: Mutex<u64>,
-    /// All that the library has sent.
-    sent: AtomicU64,
-    /// Whether the client has closed the channel: nothing can be sent any more.
-    is_shut: AtomicBool,
-    opened: Notify,
-}
-
-impl Window {
-    /// The window is `size` bytes now, after what was sent.
-    pub(super) fn is_now(&self, size: u32) {
-        *lock(&self.granted) = self.sent.load(Ordering::Relaxed).saturating_add(u64::from(size));
-        self.opened.notify_waiters();
-    }
-
-    /// The client has closed the channel.
-    pub(super) fn shut(&self) {
-        self.is_shut.store(true, Ordering::Relaxed);
-        self.opened.notify_waiters();
-    }
-
-    /// Waits until something may be sent, and takes at most `most` of it; nothing when the channel is closed.
-    async fn take(&self, most: usize) -> Option<usize> {
-        loop {
-            let opened = self.opened.notified();
-            if self.is_shut.load(Ordering::Relaxed) {
-                return None;
-            }
-            let room = {
-                let (granted, mut handed) = (*lock(&self.granted), lock(&self.handed));
-                let room = granted.saturating_sub(*handed).min(most as u64);
-                *handed = handed.saturating_add(room);
-                room
-            };
-            if room > 0 {
-                return Some(usize::try_from(room).unwrap_or(most));
-            }
-            opened.await;
-        }
-    }
-
-    /// Gives back what was taken and not used.
-    fn put_back(&self, unused: usize) {
-        let mut handed = lock(&self.handed);
-        *handed = handed.saturating_sub(unused as u64);
-        drop(handed);
-        self.opened.notify_waiters();
-    }
-}
-
-/// Bytes that tell when the library lets go of them, which is when they are sent.
-struct Counted {
-    bytes: Vec<u8>,
-    window: Arc<Window>,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.window.sent.fetch_add(self.bytes.len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -512,8 +437,7 @@ async fn drain(from: AsyncFd<OwnedFd>, program: &Program, sink: &impl Sink, is_e
         last.took(got);
         window.put_back(room - got);
         traffic.down(got).await;
-        let counted = Counted { bytes, window: Arc::clone(window) };
-        if !sink.send(Bytes::from_owner(counted), is_error).await {
+        if !sink.send(window.counted(bytes.into()), is_error).await {
             return;
         }
     }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::ledger::{HostJournal, Ledger};
 use super::traffic::Traffic;
+use super::window::Window;
 use crate::domain::Umask;
 use crate::files::{self, Root};
 use crate::sftp::{Broken, Engine, LinkOrder, Settings, Totals};
@@ -19,8 +20,6 @@ const MOST_AT_ONCE: usize = 512 * 1024;
 /// Answers that one callback of the SSH library may hand over. Nothing is written to the network before it returns, so
 /// this is what a client can make us keep; the usual window of 2 MiB is filled in one go.
 const MOST_IN_A_TURN: usize = 3 * 1024 * 1024;
-/// What may wait inside the SSH library for a closed window, or for the end of a key exchange.
-const MOST_PENDING: usize = 2 * 1024 * 1024;
 /// Answers that go out at once where they are made after a turn was full.
 const MOST_LATER: usize = 128 * 1024;
 /// Until so much was read from files, answers leave in pieces of [`PIECE`], of which the SSH library takes a handful
@@ -37,8 +36,10 @@ const TOO_MUCH_WAITS: usize = 2 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct SftpChannel {
     served: Arc<Mutex<Served>>,
-    /// An upper bound of what waits inside the SSH library, which sends it by itself as the window opens.
-    pending: usize,
+    /// How far the client lets us send.
+    window: Arc<Window>,
+    /// Answers that are made and have no room in it: the rest of one, mostly.
+    held: Bytes,
     /// Serves what a turn had no room for; while it does, nobody else serves.
     later: Option<JoinHandle<()>>,
     traffic: Traffic,
@@ -58,6 +59,7 @@ struct Served {
 #[derive(Debug)]
 pub(super) struct Waiting {
     served: Arc<Mutex<Served>>,
+    window: Arc<Window>,
     made: Bytes,
     under_way: Arc<UnderWay>,
     traffic: Traffic,
@@ -66,15 +68,22 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// The next answers; there may be none while a request takes long. `None` when no whole request waits, or one broke a
-    /// rule, and all that was given out has been sent: whoever serves next may hand its answers over directly.
+    /// The next answers, as far as the client's window is open; there may be none while a request takes long. `None` when no
+    /// whole request waits, or one broke a rule, and all that was given out has been sent: whoever serves next may hand its
+    /// answers over directly. Nor are there any when the client has closed the channel.
     pub(super) async fn next(&mut self) -> Option<Bytes> {
-        let next = self.answers();
-        if next.is_some() {
-            return next;
+        if !self.make() {
+            self.under_way.all_sent().await;
+            if !self.make() {
+                return None;
+            }
         }
-        self.under_way.all_sent().await;
-        self.answers()
+        if self.made.is_empty() {
+            return Some(Bytes::new());
+        }
+        let piece = if lock(&self.served).has_read_little() { PIECE } else { usize::MAX };
+        let room = self.window.take(piece.min(self.made.len())).await?;
+        Some(UnderWay::counted(&self.under_way, self.window.counted(self.made.split_to(room))))
     }
 
     /// Waits for the turn of answers, and of the requests that they are to.
@@ -83,26 +92,22 @@ impl Waiting {
         self.traffic.down(answers).await;
     }
 
-    fn answers(&mut self) -> Option<Bytes> {
-        let mut served = lock(&self.served);
-        let (piece, most) = if served.has_read_little() { (PIECE, PIECE) } else { (usize::MAX, MOST_LATER) };
-        let most = self.traffic.at_once(most);
-        if self.made.is_empty() {
-            if served.broken.is_some() {
-                return None;
-            }
-            let (mut out, before) = (Vec::new(), served.engine.backlog());
-            served.engine.work(&mut out);
-            served.broken = served.resume_by_turns(&mut out, most, self.traffic.is_limited());
-            self.asked += before.saturating_sub(served.engine.backlog());
-            let goes_on = served.broken.is_none() && served.engine.is_busy();
-            if !goes_on && out.is_empty() {
-                return None;
-            }
-            self.made = out.into();
+    /// Makes answers if there are none; says whether there are, or a request takes long.
+    fn make(&mut self) -> bool {
+        if !self.made.is_empty() {
+            return true;
         }
-        let bytes = self.made.split_to(piece.min(self.made.len()));
-        Some(if bytes.is_empty() { bytes } else { UnderWay::counted(&self.under_way, bytes) })
+        let mut served = lock(&self.served);
+        if served.broken.is_some() {
+            return false;
+        }
+        let most = self.traffic.at_once(if served.has_read_little() { PIECE } else { MOST_LATER });
+        let (mut out, before) = (Vec::new(), served.engine.backlog());
+        served.engine.work(&mut out);
+        served.broken = served.resume_by_turns(&mut out, most, self.traffic.is_limited());
+        self.asked += before.saturating_sub(served.engine.backlog());
+        self.made = out.into();
+        !self.made.is_empty() || (served.broken.is_none() && served.engine.is_busy())
     }
 
     /// Whether what was sent is the last of the channel, which is to be closed then.
@@ -185,9 +190,7 @@ fn lock(served: &Mutex<Served>) -> MutexGuard<'_, Served> {
 
 /// How the answers leave.
 pub(super) trait Outlet {
-    /// Whether bytes handed over before still wait for the client's window or the end of a key exchange.
-    fn is_behind(&self) -> bool;
-    /// Hands bytes over.
+    /// Hands bytes over, for which there is room in the client's window.
     fn send(&mut self, bytes: Bytes) -> Result<(), super::transport::SshError>;
     /// Has the rest sent by a task, each part when the one before has left the process.
     fn send_later(&self, waiting: Waiting) -> JoinHandle<()>;
@@ -219,11 +222,13 @@ impl SftpChannel {
         let engine = Engine::new(root, settings).noting(journal);
         let served = Served { engine, broken: None, asked_all: false, is_closed: false };
         let served = Arc::new(Mutex::new(served));
-        SftpChannel { served, pending: 0, later: None, traffic: Traffic::default() }
+        let (window, held) = (Arc::default(), Bytes::new());
+        SftpChannel { served, window, held, later: None, traffic: Traffic::default() }
     }
 
-    /// The same, held to how fast its connection may be.
-    pub(super) fn within(mut self, traffic: Traffic) -> SftpChannel {
+    /// The same, held to its client's window and to how fast its connection may be.
+    pub(super) fn within(mut self, window: Arc<Window>, traffic: Traffic) -> SftpChannel {
+        self.window = window;
         self.traffic = traffic;
         self
     }
@@ -242,13 +247,13 @@ impl SftpChannel {
     pub(super) fn feed(&mut self, input: &[u8], outlet: &mut impl Outlet) -> Result<(), Stopped> {
         let mut out = Vec::new();
         // Where a bandwidth is kept to, a task serves all.
-        let room = if self.traffic.is_limited() { 0 } else { self.room(outlet) };
+        let room = if self.traffic.is_limited() { 0 } else { self.room() };
         let fed = lock(&self.served).engine.feed(input, &mut out, room);
         let served = out.len();
         match fed {
             Ok(()) => self.hand_over(out, outlet)?,
             Err(broken) => {
-                self.send(out.into(), outlet)?;
+                self.hand_over(out, outlet)?;
                 return Err(Stopped::Broken(broken));
             }
         }
@@ -265,9 +270,12 @@ impl SftpChannel {
         if let Some(broken) = lock(&self.served).broken.take() {
             return Err(Stopped::Broken(broken));
         }
+        let held = std::mem::take(&mut self.held);
+        served += self.send(held, outlet)?;
         while self.backlog() > 0 || self.is_busy() {
-            let room = self.room(outlet);
+            let room = self.room();
             if room == 0 {
+                self.try_the_window(outlet);
                 break;
             }
             if served >= self.most_in_a_turn() || self.is_busy() {
@@ -278,7 +286,7 @@ impl SftpChannel {
             let resumed = lock(&self.served).engine.resume(&mut out, room);
             let length = out.len();
             if let Err(broken) = resumed {
-                self.send(out.into(), outlet)?;
+                self.hand_over(out, outlet)?;
                 return Err(Stopped::Broken(broken));
             }
             self.hand_over(out, outlet)?;
@@ -290,20 +298,33 @@ impl SftpChannel {
         Ok(())
     }
 
-    /// Hands answers over at once, or what is too much for that to a task.
+    /// Hands answers over at once, or what is too much for that to a task. What the client's window has no room for is kept.
     fn hand_over(&mut self, out: Vec<u8>, outlet: &mut impl Outlet) -> Result<(), Stopped> {
         let mut out = Bytes::from(out);
         let late = out.split_off(out.len().min(self.most_in_a_turn()));
         self.send(out, outlet)?;
-        if !late.is_empty() {
+        if !self.held.is_empty() {
+            // All in one piece, as it was before.
+            self.held = [&self.held[..], &late].concat().into();
+            self.try_the_window(outlet);
+        } else if !late.is_empty() {
             self.send_later(late, outlet);
         }
         Ok(())
     }
 
+    /// Where the client may have a larger window than is known, waiting for it to say more is no use: a task tries.
+    fn try_the_window(&mut self, outlet: &impl Outlet) {
+        if self.window.is_to_be_tried() && !self.is_served_later() {
+            let held = std::mem::take(&mut self.held);
+            self.send_later(held, outlet);
+        }
+    }
+
     fn send_later(&mut self, made: Bytes, outlet: &impl Outlet) {
         self.later = Some(outlet.send_later(Waiting {
             served: self.served.clone(),
+            window: self.window.clone(),
             made,
             under_way: Arc::default(),
             traffic: self.traffic.clone(),
@@ -326,7 +347,7 @@ impl SftpChannel {
     /// Whether everything was asked and nothing waits for the client's window any more. Half a request does not count.
     /// While a task serves it is not done; the task closes the channel itself.
     pub(super) fn is_done(&self) -> bool {
-        let waits_for_window = self.pending >= MOST_PENDING && self.backlog() > 0;
+        let waits_for_window = !self.held.is_empty() || (self.window.room() == 0 && self.backlog() > 0);
         lock(&self.served).asked_all && !self.is_served_later() && !waits_for_window
     }
 
@@ -358,23 +379,23 @@ impl SftpChannel {
     ///
     /// When it is nothing, either a task is serving, or the client has been sent a full window, so it will open it
     /// again and `resume` is called.
-    fn room(&mut self, outlet: &impl Outlet) -> usize {
-        if self.is_served_later() {
+    fn room(&self) -> usize {
+        if self.is_served_later() || !self.held.is_empty() {
             return 0;
         }
-        if !outlet.is_behind() {
-            self.pending = 0;
-        }
         let most = if lock(&self.served).has_read_little() { 4 * PIECE } else { MOST_AT_ONCE };
-        MOST_PENDING.saturating_sub(self.pending).min(most)
+        self.window.room().min(most)
     }
 
-    fn send(&mut self, bytes: Bytes, outlet: &mut impl Outlet) -> Result<(), Stopped> {
-        if bytes.is_empty() {
-            return Ok(());
+    /// Hands over what there is room for, after what is kept already, and keeps the rest; says how much went.
+    fn send(&mut self, bytes: Bytes, outlet: &mut impl Outlet) -> Result<usize, Stopped> {
+        let mut bytes = if self.held.is_empty() { bytes } else { [&self.held[..], &bytes].concat().into() };
+        let room = self.window.take_now(bytes.len());
+        self.held = bytes.split_off(room);
+        if room > 0 {
+            outlet.send(self.window.counted(bytes)).map_err(Stopped::Ssh)?;
         }
-        self.pending += bytes.len();
-        outlet.send(bytes).map_err(Stopped::Ssh)
+        Ok(room)
     }
 }
 

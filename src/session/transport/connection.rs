@@ -53,10 +53,6 @@ pub(super) struct ChannelOutlet<'a> {
 }
 
 impl Outlet for ChannelOutlet<'_> {
-    fn is_behind(&self) -> bool {
-        self.session.has_pending_data(self.id)
-    }
-
     fn send(&mut self, bytes: Bytes) -> Result<(), SshError> {
         self.session.data(self.id, bytes)
     }
@@ -193,7 +189,8 @@ impl Connection {
             Ok(root) => {
                 let links = LinkOrder::of_client(session.remote_sshid());
                 let (ledger, traffic) = (self.client.ledger(), self.client.traffic());
-                let sftp = SftpChannel::new(root, granted, self.client.umask(), links, ledger).within(traffic);
+                let window = self.channels.window(number(id)).cloned().unwrap_or_default();
+                let sftp = SftpChannel::new(root, granted, self.client.umask(), links, ledger).within(window, traffic);
                 self.channels.set(number(id), Channel::Sftp(Box::new(sftp)));
                 self.own_end.push(id);
                 session.channel_success(id)?;
@@ -240,7 +237,7 @@ impl Connection {
             number: asked.number(),
             worker,
             input: Arc::default(),
-            window: Arc::default(),
+            window: self.channels.window(number(id)).cloned().unwrap_or_default(),
             takes_signals,
             is_done: Arc::default(),
             traffic: self.client.traffic(),
@@ -251,7 +248,6 @@ impl Connection {
             command: what.1,
             terminal: has_terminal,
         });
-        program.window.is_now(session.window_size(&id));
         self.channels.set(number(id), Channel::Program(program.clone()));
         self.own_end.push(id);
         let sink = HandleSink { id, handle: session.handle() };

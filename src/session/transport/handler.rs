@@ -13,6 +13,7 @@ use crate::session::Error;
 use crate::session::asked::Asked;
 use crate::session::channels::Channel;
 use crate::session::forwards::Taken;
+use crate::session::window::Window;
 use crate::session::windows::Pile;
 use crate::wire::{Event, Place, Target, ToWorker};
 
@@ -101,7 +102,10 @@ impl server::Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Error> {
         self.forget_finished(session).await;
-        if self.channels.open(number(channel.id())) {
+        // The client's largest packet, for its window has hardly less at first.
+        let packet = u32::try_from(channel.writable_packet_size().await).unwrap_or(u32::MAX);
+        let window = Window::begins(packet, session.remote_sshid());
+        if self.channels.open(number(channel.id()), window) {
             reply.accept().await;
         } else {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
@@ -302,9 +306,8 @@ impl server::Handler for Connection {
 
     async fn window_adjusted(&mut self, id: ChannelId, size: u32, session: &mut Session) -> Result<(), Error> {
         self.client.traffic().note();
-        if let Some(program) = self.channels.program(number(id)) {
-            program.window.is_now(size);
-            return Ok(());
+        if let Some(window) = self.channels.window(number(id)) {
+            window.is_now(size);
         }
         let Some(sftp) = self.channels.sftp(number(id)) else { return Ok(()) };
         let served = sftp.resume(&mut ChannelOutlet { id, session });

@@ -1,4 +1,4 @@
-//! PuTTY's `psftp` and `pscp`, an SFTP client that shares nothing with OpenSSH's.
+//! PuTTY's `psftp`, `pscp` and `plink`, a client that shares nothing with OpenSSH's.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{By, Drive, done, same, same_file, version_of};
 use crate::harness::Identity;
 
-as_root_and_rootless!(psftp_does_all_it_can, pscp_carries_trees);
+as_root_and_rootless!(psftp_does_all_it_can, pscp_carries_trees, plink_reads_more_than_a_usual_window);
 
 fn psftp_does_all_it_can(identity: Identity) {
     let mut drive = Drive::new(identity, "PuTTY psftp", version_of(Command::new("psftp").arg("-V")));
@@ -26,6 +26,15 @@ fn psftp_does_all_it_can(identity: Identity) {
     batch(&drive, "rm d/moved\nrmdir d\n");
     assert!(!drive.site().join("d").exists());
     drive.saw("rm, rmdir");
+}
+
+/// It never says how far its window is open, for it is 2 GiB.
+fn plink_reads_more_than_a_usual_window(identity: Identity) {
+    let mut drive = Drive::new(identity, "PuTTY plink", version_of(Command::new("plink").arg("-V")));
+    drive.node.admin(&["user", "set", "bob", "--service", "sftp,exec"]);
+    let read = done(putty(&drive, "plink").args([&drive.bob.at(), "yes | head -c 9000000"]), "");
+    assert_eq!(read.len(), 9_000_000);
+    drive.saw("9 MB of a program's output");
 }
 
 fn resumes(drive: &mut Drive) {

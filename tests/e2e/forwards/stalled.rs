@@ -1,9 +1,14 @@
 //! A forward that nobody reads holds up nothing else of its connection, and takes no more memory than it may.
 
+use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::{PATIENCE, Running, Site, exchange};
 use crate::harness::{Identity, Login, Waiting, finish, free_port, resident, ssh, wait_until};
@@ -40,10 +45,47 @@ impl Shared {
         Shared { ports, control, login: login.clone(), _master: master }
     }
 
+    /// Begins to fetch a file, and stops the client in the middle of it.
+    fn download(&self, site: &Site) -> (Stopped, PathBuf) {
+        let (from, got) = (site.home.join("www/site1/large"), site.node.dir().join("fetched"));
+        fs::File::create(&from).and_then(|file| file.set_len(DOWNLOADED)).expect("a file");
+        let mut client = self.login.command("sftp");
+        client.args(["-q", "-o", &self.control]).arg(format!("{}:large", self.login.at())).arg(&got);
+        let client = client.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("sftp");
+        let stopped = Stopped { pid: Pid::from_raw(client.id().cast_signed()), client };
+        let begun = || fs::metadata(&got).is_ok_and(|got| got.len() > 0);
+        assert_eq!(wait_until(PATIENCE, begun), Waiting::Came, "no download");
+        kill(stopped.pid, Signal::SIGSTOP).expect("our own child");
+        let there = fs::metadata(&got).expect("its file").len();
+        assert!(there < DOWNLOADED / 2, "{there} bytes are there already: nothing is held up");
+        (stopped, got)
+    }
+
     fn run(&self, command: &str) -> Command {
         let mut client = ssh(&self.login);
         client.args(["-o", &self.control]).arg(self.login.at()).arg(command);
         client
+    }
+}
+
+/// Enough that the client is stopped before the end.
+const DOWNLOADED: u64 = 256 << 20;
+
+/// A client that was stopped.
+struct Stopped {
+    pid: Pid,
+    client: Child,
+}
+
+impl Stopped {
+    fn go_on(&mut self) {
+        kill(self.pid, Signal::SIGCONT).expect("our own child");
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.client.kill().and_then(|()| self.client.wait()).expect("our own child");
     }
 }
 
@@ -57,10 +99,11 @@ fn stuff(port: u16) -> TcpStream {
 
 fn what_nobody_reads_leaves_a_shell_answering(identity: Identity) {
     let site = Site::new(identity);
-    let dev = site.user("dev", "exec,forward-local", &[]);
+    let dev = site.user("dev", "sftp,exec,forward-local", &[]);
     let _server = site.in_cell(&dev, SERVERS);
     let shared = Shared::new(&site, &dev);
     let [upper, never, flood] = shared.ports;
+    let (mut download, got) = shared.download(&site);
     // From the cell to a client's program that does not read, and the other way round.
     let not_read: Vec<TcpStream> =
         (0..4).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, flood)).expect("connect")).collect();
@@ -77,6 +120,9 @@ fn what_nobody_reads_leaves_a_shell_answering(identity: Identity) {
     let much = "0123456789abcde\n".repeat(3 << 20);
     assert_eq!(finish(&mut shared.run("wc -c"), &much).ok().trim(), much.len().to_string());
     drop((taken, not_read, yes));
+    download.go_on();
+    let whole = || fs::metadata(&got).is_ok_and(|got| got.len() == DOWNLOADED);
+    assert_eq!(wait_until(PATIENCE, whole), Waiting::Came, "the download does not go on\n{}", site.node.log());
 }
 
 fn many_forwards_are_bounded_and_the_connection_lives(identity: Identity) {

@@ -132,7 +132,7 @@ impl Login {
     }
 
     /// A command of OpenSSH's, with the means to ask for the password.
-    fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         if let Some(password) = &self.password {
             let ask = self.key.with_file_name("ask");

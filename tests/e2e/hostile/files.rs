@@ -127,19 +127,6 @@ impl Files {
         }
     }
 
-    /// The next packet, if something comes soon.
-    pub(super) fn packet_soon(&mut self) -> Option<Vec<u8>> {
-        loop {
-            if take_string(&mut &self.come[..]).is_some() {
-                return self.packet().ok();
-            }
-            if !self.peer.is_heard() {
-                return None;
-            }
-            self.hear().ok()?;
-        }
-    }
-
     /// How much may be sent before the server opens its window again.
     pub(super) fn room(&self) -> usize {
         self.room

@@ -301,12 +301,6 @@ impl Peer {
         }
     }
 
-    /// Whether something comes within some seconds.
-    pub(super) fn is_heard(&self) -> bool {
-        let heard = self.stream.set_read_timeout(Some(PATIENCE / 20)).and_then(|()| self.stream.peek(&mut [0; 1]));
-        self.stream.set_read_timeout(Some(PATIENCE)).is_ok() && heard.is_ok()
-    }
-
     /// Whether the server still answers: with anything, to a request that it cannot know.
     pub(super) fn is_answered(&mut self) -> bool {
         let asked = self.send(&put(&[&[message::GLOBAL_REQUEST], &string(b"are-you-there@test"), &[1]]));
