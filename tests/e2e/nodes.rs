@@ -4,9 +4,14 @@
 #[expect(dead_code, reason = "only the benchmark of look-ups keeps a cluster")]
 pub(crate) mod postgres;
 
+use std::collections::BTreeSet;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Identity, Login, Node, Raw, Waiting, finish, has_ended, new_key, sftp, ssh, wait_until};
+use crate::forwards::Running;
+use crate::harness::{
+    Figures, Identity, Login, Node, Raw, Waiting, descendants, finish, has_ended, new_key, sftp, ssh, wait_until,
+};
 use postgres::Postgres;
 
 /// Longest until something is gone or there, on a busy machine. The promise is a second; how long it took is printed.
@@ -14,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 as_root_and_rootless!(
     an_invitation_is_for_one_key_over_all_nodes,
+    everything_of_a_revoked_login_is_gone_in_a_second,
     what_is_revoked_on_one_node_ends_on_the_other,
     what_is_withdrawn_on_one_node_ends_on_the_other_with_postgres,
     what_is_withdrawn_on_one_node_ends_on_the_other_with_sqlite,
@@ -71,6 +77,61 @@ fn what_is_withdrawn_on_one_node_ends_on_the_other_with_postgres(identity: Ident
 
 fn what_is_withdrawn_on_one_node_ends_on_the_other_with_sqlite(identity: Identity) {
     what_is_withdrawn_ends_on_the_other(&Pair::start(identity, "", "", None));
+}
+
+/// What the promise is, from the moment that it is said on one node until the last process on the other has gone. Of several
+/// rounds the one in the middle counts: the machine does other things too.
+const PROMISED: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 7;
+
+/// A transfer, a program and what it has left behind, all of one user on the other node. The sibling has the same.
+fn everything_of_a_revoked_login_is_gone_in_a_second(identity: Identity) {
+    let pair = Pair::start(identity, "", "", Some(Postgres::start()));
+    pair.here.account("acme");
+    let [bob, eve] = ["bob", "eve"]
+        .map(|name| pair.here.user_with(name, "acme", "sftp,exec", &[("www/site1", "rw")]).on(&pair.there));
+    let (_siblings, of_eve) = busy(&pair.there, &eve);
+    let mut took = Vec::new();
+    for round in 0..ROUNDS {
+        let (clients, mut processes) = busy(&pair.there, &bob);
+        let since = Instant::now();
+        pair.here.admin(&["user", "disable", "bob"]);
+        let gone = || {
+            processes.retain(|pid| !has_ended(*pid));
+            processes.is_empty()
+        };
+        assert_eq!(wait_until(PATIENCE, gone), Waiting::Came, "round {round}\n{}", pair.there.log());
+        took.push(since.elapsed());
+        drop(clients);
+        pair.here.admin(&["user", "enable", "bob"]);
+    }
+    assert!(of_eve.iter().all(|pid| !has_ended(*pid)), "a sibling was disturbed");
+    took.sort();
+    let (median, slowest) = (took[ROUNDS / 2], took[ROUNDS - 1]);
+    let text = |time: Duration| format!("{} ms", time.as_millis());
+    let mut figures = Figures::new("revocation", identity);
+    figures.row(&["two nodes, PostgreSQL", &ROUNDS.to_string(), &text(median), &text(slowest)]);
+    assert!(median < PROMISED, "{took:?}");
+}
+
+/// Has a user do things on a node. Answers with the clients, and with all processes that are the user's.
+fn busy(node: &Node, login: &Login) -> (Vec<Running>, Vec<u32>) {
+    let before: BTreeSet<u32> = descendants(node.pid()).into_iter().map(|(pid, _)| pid).collect();
+    let mut programs = ssh(login);
+    programs.arg(login.at()).arg("setsid sleep 1000 & nohup sleep 1000 > /dev/null 2>&1 & sleep 1000");
+    let mut transfer = ssh(login);
+    transfer.args(["-s", &login.at(), "sftp"]);
+    let clients = [programs, transfer]
+        .map(|mut client| Running::start(client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null())));
+    let of_user = || {
+        let sessions: Vec<u32> = node.sessions().iter().filter(|s| s.user == login.user).map(|s| s.pid).collect();
+        let all = descendants(node.pid()).into_iter().filter(|(pid, _)| !before.contains(pid));
+        let programs = all.filter(|(_, name)| name == "sleep" || name == "bash").map(|(pid, _)| pid);
+        (sessions.len(), sessions.iter().copied().chain(programs).collect::<Vec<u32>>())
+    };
+    let all_there = || of_user().0 == 2 && of_user().1.len() >= 5;
+    assert_eq!(wait_until(PATIENCE, all_there), Waiting::Came, "{:?}\n{}", of_user(), node.log());
+    (clients.into(), of_user().1)
 }
 
 /// Several at once, half of them on each node.
