@@ -251,9 +251,11 @@ impl SftpChannel {
         let fed = lock(&self.served).engine.feed(input, &mut out, room);
         let served = out.len();
         match fed {
-            Ok(()) => self.hand_over(out, outlet)?,
+            Ok(()) => {
+                self.hand_over(out.into(), outlet)?;
+            }
             Err(broken) => {
-                self.hand_over(out, outlet)?;
+                self.hand_over(out.into(), outlet)?;
                 return Err(Stopped::Broken(broken));
             }
         }
@@ -271,11 +273,10 @@ impl SftpChannel {
             return Err(Stopped::Broken(broken));
         }
         let held = std::mem::take(&mut self.held);
-        served += self.send(held, outlet)?;
+        served += self.hand_over(held, outlet)?;
         while self.backlog() > 0 || self.is_busy() {
             let room = self.room();
             if room == 0 {
-                self.try_the_window(outlet);
                 break;
             }
             if served >= self.most_in_a_turn() || self.is_busy() {
@@ -286,10 +287,10 @@ impl SftpChannel {
             let resumed = lock(&self.served).engine.resume(&mut out, room);
             let length = out.len();
             if let Err(broken) = resumed {
-                self.hand_over(out, outlet)?;
+                self.hand_over(out.into(), outlet)?;
                 return Err(Stopped::Broken(broken));
             }
-            self.hand_over(out, outlet)?;
+            self.hand_over(out.into(), outlet)?;
             if length == 0 {
                 break;
             }
@@ -298,27 +299,23 @@ impl SftpChannel {
         Ok(())
     }
 
-    /// Hands answers over at once, or what is too much for that to a task. What the client's window has no room for is kept.
-    fn hand_over(&mut self, out: Vec<u8>, outlet: &mut impl Outlet) -> Result<(), Stopped> {
-        let mut out = Bytes::from(out);
+    /// Hands answers over at once, or what is too much for that to a task. What the client's window has no room for is kept,
+    /// or waits with the task.
+    fn hand_over(&mut self, mut out: Bytes, outlet: &mut impl Outlet) -> Result<usize, Stopped> {
         let late = out.split_off(out.len().min(self.most_in_a_turn()));
-        self.send(out, outlet)?;
-        if !self.held.is_empty() {
-            // All in one piece, as it was before.
-            self.held = [&self.held[..], &late].concat().into();
-            self.try_the_window(outlet);
-        } else if !late.is_empty() {
-            self.send_later(late, outlet);
+        let sent = self.send(out, outlet)?;
+        let is_little = lock(&self.served).has_read_little();
+        if self.held.is_empty() && late.is_empty() {
+            return Ok(sent);
         }
-        Ok(())
-    }
-
-    /// Where the client may have a larger window than is known, waiting for it to say more is no use: a task tries.
-    fn try_the_window(&mut self, outlet: &impl Outlet) {
-        if self.window.is_to_be_tried() && !self.is_served_later() {
-            let held = std::mem::take(&mut self.held);
-            self.send_later(held, outlet);
+        // A window that opens wide would otherwise have all of it sent at once, which the library's buffer keeps room for.
+        if self.held.is_empty() || is_little {
+            let rest = joined(std::mem::take(&mut self.held), late);
+            self.send_later(rest, outlet);
+        } else {
+            self.held = joined(std::mem::take(&mut self.held), late);
         }
+        Ok(sent)
     }
 
     fn send_later(&mut self, made: Bytes, outlet: &impl Outlet) {
@@ -389,13 +386,22 @@ impl SftpChannel {
 
     /// Hands over what there is room for, after what is kept already, and keeps the rest; says how much went.
     fn send(&mut self, bytes: Bytes, outlet: &mut impl Outlet) -> Result<usize, Stopped> {
-        let mut bytes = if self.held.is_empty() { bytes } else { [&self.held[..], &bytes].concat().into() };
+        let mut bytes = joined(std::mem::take(&mut self.held), bytes);
         let room = self.window.take_now(bytes.len());
         self.held = bytes.split_off(room);
         if room > 0 {
             outlet.send(self.window.counted(bytes)).map_err(Stopped::Ssh)?;
         }
         Ok(room)
+    }
+}
+
+/// One after the other; mostly one of them is empty.
+fn joined(first: Bytes, second: Bytes) -> Bytes {
+    match (first.is_empty(), second.is_empty()) {
+        (true, _) => second,
+        (_, true) => first,
+        (false, false) => [first, second].concat().into(),
     }
 }
 

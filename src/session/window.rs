@@ -4,26 +4,25 @@
 //! from the queue that all channels share. So nothing is handed to it beyond the window. What it has sent is known when it
 //! lets go of the bytes ([`Window::counted`]).
 //!
-//! How large the window is says the library only when the client opens it further. Until then it is taken for 64 packets, as
-//! OpenSSH, libssh2, paramiko, asyncssh, ssh2 and Go's library have it. PuTTY and its kin begin with 2 GiB and say nothing
-//! for the first of them: of others than OpenSSH a little more is tried after a pause, and more as long as the library
-//! keeps nothing.
+//! How large the window is says the library only when the client opens it further. Until then that of OpenSSH is 64 packets,
+//! as it always is. Others may have less, or far more: PuTTY and its kin begin with 2 GiB and say nothing for the first of them.
+//! Of those so much more than was sent is handed over as may wait in the library: little at first, for all that waits leaves
+//! at once when the window opens, and the library's buffer for what leaves is as large for ever as it had to be once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::programs::lock;
 
-/// Packets that the window holds at first, of most clients.
+/// Packets that OpenSSH's window holds at first.
 const PACKETS: u64 = 64;
-/// What is tried beyond that, once something was: as much may then wait in the library.
-const STEP: u64 = 2 * 1024 * 1024;
-/// How long the client is waited for before more is tried.
-const PAUSE: Duration = Duration::from_millis(50);
+/// What may wait in the library where the window is not known, until so much was sent; and from then on.
+const LITTLE_WAITING: u64 = 64 * 1024;
+const LITTLE: u64 = 16 * 1024 * 1024;
+const MOST_WAITING: u64 = 2 * 1024 * 1024;
 
 /// The window of one channel.
 #[derive(Debug, Default)]
@@ -42,27 +41,15 @@ struct State {
     granted: u64,
     /// All that was ever handed to the library.
     handed: u64,
-    guess: Guess,
-}
-
-/// Whether it is known what the client has granted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Guess {
-    /// It is, or there is no more than that.
-    #[default]
-    Right,
-    /// It may be more. One packet is tried first.
-    Low { packet: u64 },
-    /// It was more.
-    TooLow,
+    /// Nobody has told how much that is.
+    is_unknown: bool,
 }
 
 impl Window {
     /// That of a client that takes packets of such a size. Whether it is OpenSSH says what it calls itself by.
     pub(super) fn begins(packet: u32, ident: &[u8]) -> Window {
-        let packet = u64::from(packet);
-        let guess = if ident.starts_with(b"SSH-2.0-OpenSSH_") { Guess::Right } else { Guess::Low { packet } };
-        let state = State { granted: PACKETS * packet, handed: 0, guess };
+        let is_unknown = !ident.starts_with(b"SSH-2.0-OpenSSH_");
+        let state = State { granted: PACKETS * u64::from(packet), handed: 0, is_unknown };
         Window { state: Mutex::new(state), ..Window::default() }
     }
 
@@ -70,7 +57,7 @@ impl Window {
     pub(super) fn is_now(&self, size: u32) {
         let mut state = lock(&self.state);
         state.granted = self.sent.load(Ordering::Relaxed).saturating_add(u64::from(size));
-        state.guess = Guess::Right;
+        state.is_unknown = false;
         drop(state);
         self.opened.notify_waiters();
     }
@@ -83,45 +70,25 @@ impl Window {
 
     /// How much may be sent.
     pub(super) fn room(&self) -> usize {
-        let mut state = lock(&self.state);
-        self.look(&mut state);
-        usize::try_from(state.granted.saturating_sub(state.handed)).unwrap_or(usize::MAX)
+        usize::try_from(self.room_of(&lock(&self.state))).unwrap_or(usize::MAX)
+    }
+
+    fn room_of(&self, state: &State) -> u64 {
+        let granted = if state.is_unknown {
+            let sent = self.sent.load(Ordering::Relaxed);
+            sent.saturating_add(if sent < LITTLE { LITTLE_WAITING } else { MOST_WAITING })
+        } else {
+            state.granted
+        };
+        granted.saturating_sub(state.handed)
     }
 
     /// Takes what may be sent, at most `most` of it.
     pub(super) fn take_now(&self, most: usize) -> usize {
         let mut state = lock(&self.state);
-        self.look(&mut state);
-        let room = state.granted.saturating_sub(state.handed).min(most as u64);
+        let room = self.room_of(&state).min(most as u64);
         state.handed = state.handed.saturating_add(room);
         usize::try_from(room).unwrap_or(most)
-    }
-
-    /// Whether there may be more room than is known, so that somebody has to try.
-    pub(super) fn is_to_be_tried(&self) -> bool {
-        lock(&self.state).guess != Guess::Right
-    }
-
-    /// Where more has gone than was known of, so may the next.
-    fn look(&self, state: &mut State) {
-        if state.guess == Guess::TooLow && state.granted <= state.handed && self.has_sent(state) {
-            state.granted = state.handed.saturating_add(STEP);
-        }
-    }
-
-    fn has_sent(&self, state: &State) -> bool {
-        self.sent.load(Ordering::Relaxed) >= state.handed
-    }
-
-    /// Tries one packet, unless some is still in the library.
-    fn try_more(&self) {
-        let mut state = lock(&self.state);
-        if let Guess::Low { packet } = state.guess
-            && self.has_sent(&state)
-        {
-            state.granted = state.handed.saturating_add(packet);
-            state.guess = Guess::TooLow;
-        }
     }
 
     /// Waits until something may be sent, and takes at most `most` of it; nothing when the channel is closed.
@@ -131,14 +98,9 @@ impl Window {
             if self.is_shut.load(Ordering::Relaxed) {
                 return None;
             }
-            let room = self.take_now(most);
-            if room > 0 {
-                return Some(room);
-            }
-            if !self.is_to_be_tried() {
-                opened.await;
-            } else if tokio::time::timeout(PAUSE, opened).await.is_err() {
-                self.try_more();
+            match self.take_now(most) {
+                0 => opened.await,
+                room => return Some(room),
             }
         }
     }
@@ -172,6 +134,8 @@ impl AsRef<[u8]> for Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.window.sent.fetch_add(self.bytes.len() as u64, Ordering::Relaxed);
+        // Where the window is not known, that is what makes room.
+        self.window.opened.notify_waiters();
     }
 }
 
@@ -198,39 +162,39 @@ mod tests {
         assert_eq!(window.room(), 80);
     }
 
-    /// What is taken of a window of `size` bytes that the client never opens further, and what of it the library keeps.
-    async fn taken_of(size: usize, ident: &[u8]) -> (usize, usize) {
+    /// What is taken of a window of `size` bytes that the client never opens further; the library keeps what is beyond it.
+    fn taken_of(size: usize, ident: &[u8]) -> usize {
         let window = Arc::new(Window::begins(32_768, ident));
         let (mut taken, mut kept) = (0, Vec::new());
-        while let Ok(Some(room)) = tokio::time::timeout(6 * PAUSE, window.take(100_000)).await {
+        loop {
+            let room = window.take_now(100_000);
+            if room == 0 || taken > 16 << 20 {
+                return taken;
+            }
             taken += room;
             let bytes = window.counted(vec![0; room].into());
             if taken > size {
                 kept.push(bytes);
             }
-            if taken > 16 << 20 {
-                break;
-            }
         }
-        (taken, taken.saturating_sub(size))
     }
 
-    #[tokio::test]
-    async fn a_window_that_nobody_tells_of_is_found_out() {
-        assert_eq!(taken_of(2 << 20, OPENSSH).await, (2 << 20, 0), "OpenSSH tells");
-        assert!(taken_of(2 << 30, PUTTY).await.0 > 16 << 20, "it goes on");
-        let (_, kept) = taken_of(2 << 20, PUTTY).await;
-        assert!(kept <= 32_768, "{kept} wait in the library");
-        let (_, kept) = taken_of(3 << 20, PUTTY).await;
-        assert!(kept as u64 <= STEP, "{kept} wait in the library");
+    #[test]
+    fn a_window_that_nobody_tells_of_is_not_in_the_way() {
+        assert_eq!(taken_of(2 << 20, OPENSSH), 2 << 20, "OpenSSH's is known");
+        assert!(taken_of(2 << 30, PUTTY) > 16 << 20, "it goes on");
+        for size in [0, 64 << 10, 3 << 20] {
+            let kept = taken_of(size, PUTTY).saturating_sub(size);
+            assert!(kept as u64 <= LITTLE_WAITING, "{kept} wait in the library");
+        }
     }
 
-    #[tokio::test]
-    async fn what_the_client_tells_holds() {
+    #[test]
+    fn what_the_client_tells_holds() {
         let window = Arc::new(Window::begins(32_768, PUTTY));
         window.is_now(10);
-        assert_eq!(window.take(100).await, Some(10));
+        assert_eq!(window.take_now(100), 10);
         drop(window.counted(vec![0; 10].into()));
-        assert!(tokio::time::timeout(10 * PAUSE, window.take(100)).await.is_err());
+        assert_eq!(window.take_now(100), 0);
     }
 }

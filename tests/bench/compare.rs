@@ -58,7 +58,7 @@ pub(crate) struct Extent {
     come_and_go: usize,
     /// Files of the tree that rsync compares.
     tree: usize,
-    /// How long connections rest before they are weighed: servers give memory back after a while.
+    /// How long connections rest before they are weighed: servers give memory back after a while, ours within four seconds.
     rest: Duration,
 }
 
@@ -96,7 +96,7 @@ const QUICK: Extent = Extent {
     held: 100,
     come_and_go: 50,
     tree: 8_000,
-    rest: Duration::from_secs(3),
+    rest: Duration::from_secs(6),
 };
 
 /// What can be measured by itself.
