@@ -2,16 +2,19 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::find::{self, Controller};
+use super::find::{self, Controller, Version};
 use super::writes::{self, Amounts};
 use super::{GroupError, Root, failed};
+use crate::sys::{self, CloneFlags, Forked};
 
 /// What a node in its own group calls the part of it that its own processes are in.
 pub(super) const NODE: &str = "node";
@@ -172,7 +175,7 @@ pub(super) fn limit(root: &Root, directory: &Path, amounts: &Amounts) -> Result<
     Ok(())
 }
 
-/// Makes a group with limits and reads them back: what is believed of a tree is what it says itself.
+/// Makes a group with limits, reads them back and has a process born in it: what is believed of a tree is what it does.
 pub(super) fn try_out(root: &Root) -> Result<(), GroupError> {
     let place = root.directory.join("trial");
     make(&place)?;
@@ -184,7 +187,30 @@ pub(super) fn try_out(root: &Root) -> Result<(), GroupError> {
             return Err(GroupError { step: "find the limit in", path, source: Errno::INVAL });
         }
     }
-    fs::remove_dir(&place).map_err(failed("remove the control group", &place))
+    if root.version == Version::Two {
+        bear(&place)?;
+    }
+    remove_tree(&place)
+}
+
+/// Has a process begin in a group of version 2, where it ends at once. The kernel lets nobody without root do that from a group
+/// that has none around both which its user may write (Documentation/admin-guide/cgroup-v2, "Delegation Containment").
+fn bear(group: &Path) -> Result<(), GroupError> {
+    let failed = |errno| GroupError {
+        step: "start a process in the control group (a node without root must itself be started in the one that it is given, as \
+               a systemd unit with Delegate=yes is)",
+        path: group.to_owned(),
+        source: errno,
+    };
+    let opened = File::open(group).map_err(super::failed("open the control group", group))?;
+    match sys::fork_into(CloneFlags::NONE, Some(opened.as_fd())).map_err(failed)? {
+        Forked::Child => sys::exit_now(0),
+        Forked::Parent { pidfd, .. } => match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+            // Where the kernel is told to reap children itself, it waits for the end all the same.
+            Ok(_) | Err(Errno::CHILD) => Ok(()),
+            Err(errno) => Err(failed(errno)),
+        },
+    }
 }
 
 /// Ends everything in a group, where the kernel can (version 2, Linux 5.14).

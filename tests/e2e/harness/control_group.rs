@@ -13,6 +13,9 @@ pub(crate) struct ControlGroup {
     name: String,
 }
 
+/// Where a node of an ordinary user is started: the kernel lets it start others only in groups beside its own.
+const OWN: &str = "own";
+
 /// Directories of the trees that there are.
 fn trees() -> Vec<PathBuf> {
     let modern = Path::new("/sys/fs/cgroup");
@@ -30,6 +33,7 @@ impl ControlGroup {
             fs::create_dir(&place).expect("a control group");
             if let Identity::Ordinary(uid) = node.identity() {
                 give(&place, uid);
+                fs::create_dir(place.join(OWN)).expect("a control group");
             }
         }
         group
@@ -45,10 +49,16 @@ impl ControlGroup {
         trees().into_iter().map(|tree| tree.join(&self.name))
     }
 
-    /// How many groups there are in it.
+    /// Where the node writes itself into to be started in it, if it must.
+    pub(crate) fn entrances(&self) -> Vec<PathBuf> {
+        self.places().map(|place| place.join(OWN).join("cgroup.procs")).filter(|procs| procs.exists()).collect()
+    }
+
+    /// How many groups of the node's there are in it.
     pub(crate) fn groups_inside(&self) -> usize {
-        let directories =
-            |place: PathBuf| fs::read_dir(place).into_iter().flatten().flatten().filter(|e| e.path().is_dir());
+        let directories = |place: PathBuf| {
+            fs::read_dir(place).into_iter().flatten().flatten().filter(|e| e.path().is_dir() && e.file_name() != OWN)
+        };
         self.places().flat_map(directories).count()
     }
 }
@@ -68,6 +78,7 @@ impl Drop for ControlGroup {
         // In a tree that bounds nothing the node makes groups too, to end by.
         let others = ["unified", "systemd"].map(|tree| Path::new("/sys/fs/cgroup").join(tree).join(&self.name));
         for place in self.places().chain(others) {
+            drop(fs::remove_dir(place.join(OWN)));
             drop(fs::remove_dir(place));
         }
     }

@@ -36,6 +36,8 @@ pub(crate) struct Node {
     identity: Identity,
     binary: PathBuf,
     environment: Vec<(&'static str, String)>,
+    /// Where it writes itself into to be in a control group.
+    entrances: Vec<PathBuf>,
     dir: TempDir,
     port: u16,
     server: Option<Child>,
@@ -61,8 +63,15 @@ impl Node {
     pub(crate) fn prepare(identity: Identity) -> Node {
         let dir = tempfile::Builder::new().prefix("enclos-e2e-").tempdir().expect("a temporary directory");
         open_to_all(dir.path());
-        let node =
-            Node { identity, binary: identity.enclos(), environment: Vec::new(), port: free_port(), server: None, dir };
+        let node = Node {
+            identity,
+            binary: identity.enclos(),
+            environment: Vec::new(),
+            entrances: Vec::new(),
+            port: free_port(),
+            server: None,
+            dir,
+        };
         for place in [node.state(), node.accounts()] {
             fs::create_dir(&place).expect("a directory");
             open_to_all(&place);
@@ -141,8 +150,19 @@ impl Node {
     /// The command line, with this server's configuration.
     pub(crate) fn enclos(&self, arguments: &[&str]) -> Command {
         let mut command = self.identity.command(&self.binary);
+        for entrance in &self.entrances {
+            let mut inside = Command::new("sh");
+            inside.args(["-c", "echo 0 > \"$0\" && exec \"$@\""]).arg(entrance);
+            inside.arg(command.get_program()).args(command.get_args());
+            command = inside;
+        }
         command.arg("--config").arg(self.config()).args(arguments).current_dir(self.dir()).env("HOME", self.dir());
         command
+    }
+
+    /// Has it begin in these control groups from now on.
+    pub(crate) fn begin_in(&mut self, entrances: Vec<PathBuf>) {
+        self.entrances = entrances;
     }
 
     /// An administration call that must succeed; what it prints.

@@ -48,6 +48,7 @@ impl Bounded {
         let mut site = Site::stopped(identity);
         let group = ControlGroup::of(&site.node);
         site.node.write_config(&group.setting());
+        site.node.begin_in(group.entrances());
         site.node.serve();
         Bounded { site, group }
     }
