@@ -14,7 +14,7 @@ use ::landlock::{
 
 use super::error::Context;
 use super::{Error, VIEW};
-use crate::domain::{Bind, Layout, Mode, Network};
+use crate::domain::{Bind, Layout, Mode};
 use crate::sys;
 use rustix::fs::FileType;
 
@@ -66,21 +66,19 @@ pub(super) struct Host<'a> {
     pub binds: &'a [Bind],
 }
 
+/// Whether abstract sockets of a network that is shared are closed with a shell cell's rules (Linux 6.12).
+pub(super) fn closes_abstract_sockets() -> bool {
+    abi().is_some_and(|abi| abi >= ABI::V6)
+}
+
 /// Closes Landlock over a shell cell: what of the host it has may be used, what is its own, and each grant as it says. Abstract
 /// sockets and signals of other cells are closed with it where the kernel can.
-pub(super) fn confine_shell(host: &Host<'_>, home: &str, layout: &Layout, network: Network) -> Result<(), Error> {
+pub(super) fn confine_shell(host: &Host<'_>, home: &str, layout: &Layout) -> Result<(), Error> {
     #[cfg(feature = "weaken")]
     if crate::weaken::off(crate::weaken::Layer::ShellLandlock) {
         return Ok(());
     }
-    let abi = abi();
-    // Abstract sockets belong to a network: one that is shared needs another border between the cells and the host.
-    if network == Network::Host && abi.is_none_or(|abi| abi < ABI::V6) {
-        return Err(Error::Prepare(
-            "the host's network can be shared with Landlock of ABI 6 only (Linux 6.12)".to_owned(),
-        ));
-    }
-    let Some(abi) = abi else { return Ok(()) };
+    let Some(abi) = abi() else { return Ok(()) };
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(abi))

@@ -163,6 +163,19 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, Error> {
     ])
 }
 
+/// No socket between processes that could be connected, or send, to one by its name: what is left are pairs that are connected
+/// already. (In the kernel a raw one of this family is a datagram socket.)
+pub(super) fn no_names() -> Result<BpfProgram, Error> {
+    let is_unix = (0, SeccompCmpOp::Eq, u64::from(libc::AF_UNIX.unsigned_abs()));
+    let mut rules = Rules::new();
+    add(&mut rules, libc::SYS_socket, std::slice::from_ref(&is_unix))?;
+    for kind in (0..=KINDS).filter(|kind| ![libc::SOCK_STREAM, libc::SOCK_SEQPACKET].contains(kind)) {
+        let masked = SeccompCmpOp::MaskedEq(u64::from(KINDS.unsigned_abs()));
+        add(&mut rules, libc::SYS_socketpair, &[is_unix.clone(), (1, masked, u64::from(kind.unsigned_abs()))])?;
+    }
+    compile(rules, SeccompAction::Allow, answer(libc::EPERM))
+}
+
 fn answer(errno: i32) -> SeccompAction {
     SeccompAction::Errno(errno.unsigned_abs())
 }

@@ -12,7 +12,7 @@ use rustix::thread::UnshareFlags;
 use seccompiler::BpfProgram;
 use serde::{Deserialize, Serialize};
 
-use super::filter::filters;
+use super::filter::{filters, no_names};
 use super::loopback;
 use super::root::{self, Own};
 use super::template::{self, Contents};
@@ -33,6 +33,8 @@ pub struct ShellZygote {
     privilege: Privilege,
     contents: Contents,
     filters: Vec<BpfProgram>,
+    /// For the host's network, where the kernel cannot close its abstract sockets.
+    no_names: BpfProgram,
     program: OwnedFd,
     null: OwnedFd,
 }
@@ -49,7 +51,7 @@ pub struct Limits {
 impl ShellZygote {
     /// Moves this process into the template. `program` is what becomes the first process of each cell.
     pub fn prepare(privilege: Privilege, program: &OwnedFd) -> Result<ShellZygote, Error> {
-        let filters = filters()?;
+        let (filters, no_names) = (filters()?, no_names()?);
         let null =
             rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Bits::empty()).step("open /dev/null")?;
         let closed = matches!(privilege, Privilege::Rootless { .. }).then(|| closed_program(program)).transpose()?;
@@ -58,7 +60,7 @@ impl ShellZygote {
             .step("keep the first program")?;
         let contents = template::enter()?;
         caps::keep_for_shell_zygote()?;
-        Ok(ShellZygote { privilege, contents, filters, program, null })
+        Ok(ShellZygote { privilege, contents, filters, no_names, program, null })
     }
 
     /// Forks a cell into its own namespaces, and into its control group where there is one of version 2.
@@ -113,8 +115,10 @@ impl ShellZygote {
         let ids = matches!(self.privilege, Privilege::Root).then_some(own.ids);
         give_up_for_cell(ids)?;
         let host = Host { first: &self.program, programs: self.contents.readable().collect(), binds: &own.binds };
-        landlock::confine_shell(&host, &own.home, layout, own.network)?;
-        for filter in &self.filters {
+        landlock::confine_shell(&host, &own.home, layout)?;
+        // Abstract sockets belong to a network: one that is shared needs another border between the cells and the host.
+        let is_open = own.network == Network::Host && !landlock::closes_abstract_sockets();
+        for filter in self.filters.iter().chain(is_open.then_some(&self.no_names)) {
             #[cfg(feature = "weaken")]
             if crate::weaken::off(crate::weaken::Layer::ShellSeccomp) {
                 break;

@@ -1,7 +1,8 @@
 //! The network of a cell: its own, with localhost in it and nothing else, or the host's.
 
+use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::time::Duration;
 
 use super::{Site, host_service};
@@ -21,6 +22,22 @@ for family, address in ((socket.AF_INET, \"127.0.0.1\"), (socket.AF_INET6, \"::1
     s = socket.socket(family); s.bind((address, 0)); s.listen()
     c = socket.create_connection(s.getsockname()[:2]); c.sendall(b\"x\"); print(s.accept()[0].recv(1).decode())
 '";
+
+/// Sends to a name by every socket that can be had, and says by which two of its own are connected.
+const SEND: &str = "
+import socket
+kinds = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET, socket.SOCK_DGRAM, socket.SOCK_RAW)
+for kind in kinds:
+    for make in (lambda: socket.socketpair(socket.AF_UNIX, kind), lambda: (socket.socket(socket.AF_UNIX, kind),)):
+        try: made = make()
+        except OSError: continue
+        for way in (lambda s: s.sendto(b\"x\", \"\\0NAME\"), lambda s: (s.connect(\"\\0NAME\"), s.send(b\"x\"))):
+            try: way(made[0])
+            except OSError: pass
+        if len(made) == 2 and kind in kinds[:2]:
+            made[0].send(b\"y\")
+            print(\"between two\")
+";
 
 /// Says what a connection to this port of localhost brings.
 fn connect_to(port: u16) -> String {
@@ -62,6 +79,13 @@ fn the_hosts_network_is_shared_and_abstract_sockets_are_not(identity: Identity) 
     let attempt =
         format!("python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"\\0{name}\")' 2>&1 | tail -n 1");
     assert!(told(&dev, &attempt).contains("Operation not permitted"), "{}", told(&dev, &attempt));
+    // Nor by what needs no connection, or comes connected.
+    let datagrams = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(format!("{name}-d")).expect("a name"));
+    let datagrams = datagrams.expect("an abstract socket");
+    datagrams.set_nonblocking(true).expect("not waited for");
+    let attempts = format!("python3 -c '{}'", SEND.replace("NAME", &format!("{name}-d")));
+    assert_eq!(told(&dev, &attempts), "between two\nbetween two\n");
+    assert!(datagrams.recv(&mut [0; 9]).is_err_and(|e| e.kind() == ErrorKind::WouldBlock), "something came");
 }
 
 fn taking_the_hosts_network_away_ends_the_session(identity: Identity) {
