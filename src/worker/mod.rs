@@ -12,6 +12,7 @@ mod listen;
 mod modes;
 mod permission;
 mod probe;
+mod skel;
 mod start;
 
 use std::collections::HashMap;

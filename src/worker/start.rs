@@ -11,8 +11,9 @@ use rustix::pty::OpenptFlags;
 use super::environment::{More, User};
 use super::modes;
 use super::permission::{self, Startable};
+use super::skel;
 use crate::sys;
-use crate::wire::{NotStarted, Start, Terminal};
+use crate::wire::{NotStarted, Program, Start, Terminal};
 
 /// What a program that could not be executed ends with, as with OpenSSH.
 const NOT_EXECUTED: u8 = 1;
@@ -114,6 +115,11 @@ fn become_program(
             std::mem::forget(sys::place_at(stream, number)?);
         }
         sys::restore_signals()?;
+        if matches!(start.program, Program::Shell)
+            && let Err(error) = skel::fill(&user.home)
+        {
+            complain_of_home(streams, &error);
+        }
         if let (Some(greeting), Some(_)) = (&start.greeting, &start.terminal) {
             greet(user, streams, greeting);
         }
@@ -136,6 +142,14 @@ fn greet(user: &User, streams: &Streams, greeting: &str) {
         // A terminal that is gone already is no reason not to go on.
         rustix::io::write(&streams.own[1], greeting.as_bytes()).unwrap_or_default();
     }
+}
+
+/// No reason to turn somebody away either.
+fn complain_of_home(streams: &Streams, error: &std::io::Error) {
+    let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
+    let said = format!("your home could not be given its first files: {}\r\n", super::reason(errno));
+    // There is nobody else to tell if this fails too.
+    rustix::io::write(&streams.own[2], said.as_bytes()).unwrap_or_default();
 }
 
 fn complain(streams: &Streams, program: &str, errno: Errno) {

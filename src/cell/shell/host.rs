@@ -23,6 +23,7 @@ pub(super) const ETC_DIRECTORIES: &[&str] = &[
     "php",
     "profile.d",
     "python3",
+    "skel",
     "ssl",
     "terminfo",
     "vim",

@@ -23,6 +23,7 @@ as_root_and_rootless!(
     a_terminal_is_one,
     much_goes_through_both_ways,
     the_environment_is_the_users_own,
+    a_new_home_begins_with_the_hosts_first_files,
     one_connection_runs_many_programs,
     what_is_not_open_is_refused_with_a_sentence,
     files_are_carried_to_where_programs_see_them,
@@ -142,6 +143,22 @@ fn the_environment_is_the_users_own(identity: Identity) {
     told(&dev, "echo kept > ~/.keep; mkdir ~/bin");
     assert_eq!(told(&dev, "cat ~/.keep; ls -A ~ | wc -l"), "kept\n2\n");
     assert_eq!(fs::read_to_string(site.home.join(".enclos/home/dev/.keep")).expect("on disk"), "kept\n");
+}
+
+/// As with useradd(8); and never again, for what is gone was thrown away.
+fn a_new_home_begins_with_the_hosts_first_files(identity: Identity) {
+    let site = Site::new(identity);
+    let dev = site.developer();
+    let in_shell = |lines: &str| finish(ssh(&dev).arg(dev.at()), lines).ok();
+    let first = fs::read_dir("/etc/skel").into_iter().flatten().count();
+    assert_eq!(in_shell("ls -A ~ | wc -l; diff -r ~ /etc/skel && echo same\n"), format!("{first}\nsame\n"));
+    let home = site.home.join(".enclos/home/dev");
+    let owner = fs::metadata(&site.home).expect("the home").uid();
+    assert!(
+        fs::read_dir(&home).expect("on disk").all(|f| f.expect("a file").metadata().expect("a file").uid() == owner)
+    );
+    assert_eq!(in_shell("cd; rm -rf .[a-z]* *; touch .mine; exit\n"), "");
+    assert_eq!(in_shell("ls -A ~\n"), ".mine\n");
 }
 
 fn what_is_not_open_is_refused_with_a_sentence(identity: Identity) {
