@@ -15,6 +15,7 @@ use super::ids::IdPool;
 use super::lingering::Lingering;
 use super::node::Node;
 use super::poll::Token;
+use super::renewing::Renewal;
 use super::sessions::Phase;
 use super::shells::{self, Birth};
 use super::{Error, system};
@@ -89,6 +90,8 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Cell {
     uid: u32,
+    /// Which of the shell zygotes forked it.
+    pub(super) of: u32,
     pub(super) plan: CellPlan,
     pub(super) link: Link,
     process: Option<OwnedFd>,
@@ -114,11 +117,12 @@ pub(super) struct Cells {
     next: u32,
     ids: IdPool,
     zygote: Option<Child<()>>,
+    pub(super) renewal: Renewal,
 }
 
 impl Cells {
     pub(super) fn new(ids: IdPool) -> Cells {
-        Cells { cells: HashMap::new(), next: 0, ids, zygote: None }
+        Cells { cells: HashMap::new(), next: 0, ids, zygote: None, renewal: Renewal::default() }
     }
 
     /// A new number and an id; `None` when there are as many cells as there may be.
@@ -155,6 +159,14 @@ impl Cells {
         self.cells.is_empty()
     }
 
+    pub(super) fn has_zygote(&self) -> bool {
+        self.zygote.is_some()
+    }
+
+    pub(super) fn take_zygote(&mut self) -> Option<Child<()>> {
+        self.zygote.take()
+    }
+
     /// Whether some cell has to be looked after as time passes.
     pub(super) fn is_restless(&self) -> bool {
         self.cells.values().any(Cell::is_on_its_way)
@@ -164,6 +176,11 @@ impl Cells {
 impl Cell {
     fn is_on_its_way(&self) -> bool {
         matches!(self.stage, Stage::Newborn | Stage::Attaching(_) | Stage::Beginning)
+    }
+
+    /// Whether its zygote has nothing more to say of it.
+    pub(super) fn is_born(&self) -> bool {
+        self.process.is_some() && !matches!(self.stage, Stage::Newborn)
     }
 
     /// Whether its worker takes orders.
@@ -186,6 +203,7 @@ impl Cell {
 impl Node<'_> {
     pub(super) fn fork_shell_zygote(&mut self) -> Result<(), Error> {
         let privilege = self.privilege;
+        self.cells.renewal.begin();
         let child = Child::fork(c"enclos-shells", |link| match shells::serve(&link, privilege) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -222,6 +240,7 @@ impl Node<'_> {
         let Some((number, uid)) = self.cells.reserve() else {
             return self.no_cell(session, "the server runs too many programs at the moment; try again later");
         };
+        self.renew_shell_zygote()?;
         if self.cells.zygote.is_none()
             && let Err(error) = self.fork_shell_zygote()
         {
@@ -279,6 +298,7 @@ impl Node<'_> {
         self.poll.watch(&ours, Token::Cell(number)).map_err(system("watch a cell"))?;
         let cell = Cell {
             uid,
+            of: self.cells.renewal.age,
             plan,
             link: ours,
             process: None,

@@ -23,6 +23,7 @@ mod node;
 mod offences;
 mod poll;
 mod proxied;
+mod renewing;
 mod sessions;
 mod shares;
 mod shells;

@@ -11,3 +11,4 @@ mod template;
 
 pub use newborn::{Limits, ShellZygote};
 pub use root::Own;
+pub use template::Settings;

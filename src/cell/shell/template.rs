@@ -38,6 +38,31 @@ impl Contents {
     }
 }
 
+/// What can be told of the host's settings without reading them: which files they are, how long, and when each was changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings(Vec<Option<Setting>>);
+
+/// One file, wherever it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Setting {
+    file: (u64, u64),
+    length: i64,
+    /// Seconds and nanoseconds.
+    changed: (i64, u64),
+}
+
+impl Settings {
+    /// As they are now.
+    pub fn now() -> Settings {
+        let of = |name: &&str| {
+            let stat = rustix::fs::stat(format!("/etc/{name}")).ok()?;
+            let (file, length) = ((stat.st_dev, stat.st_ino), stat.st_size);
+            Some(Setting { file, length, changed: (stat.st_mtime, stat.st_mtime_nsec) })
+        };
+        Settings(ETC_FILES.iter().map(of).collect())
+    }
+}
+
 /// Moves this process, which must have a single thread, into a template that it makes.
 pub(super) fn enter() -> Result<Contents, Error> {
     sys::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)

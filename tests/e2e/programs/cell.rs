@@ -153,3 +153,63 @@ fn revoking_ends_every_program(identity: Identity) {
     running.wait().expect("our own child");
     assert!(!finish(&mut run(&dev, "id"), "").status.success());
 }
+
+mod settings {
+    //! Of root's: an ordinary user's node has one zygote for as long as it runs.
+
+    mod as_root {
+        use std::process::Command;
+
+        use super::super::*;
+
+        /// A resolver that comes later than the node, a time zone that is set: cells from then on show it, those that run do not
+        /// mind, and end with their access and with the node as before.
+        #[test]
+        fn that_change_are_shown_by_the_next_cell() {
+            let mut site = Site::stopped(Identity::root());
+            let hosts = site.node.dir().join("hosts");
+            fs::write(&hosts, "127.0.0.1 first.test\n").expect("a file");
+            // A namespace of its own, in which the host's file is another.
+            let serve = site.node.enclos(&["serve"]);
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(&hosts);
+            command.arg(serve.get_program()).args(serve.get_args()).current_dir(site.node.dir());
+            site.node.serve_by(command);
+            site.node.await_hello();
+            let user = |name: &str| site.user(name, "exec", &[("www/site1", "rw")]);
+            let (dev, old, killed) = (site.developer(), user("old"), user("killed"));
+            assert_eq!(told(&dev, "cat /etc/hosts"), "127.0.0.1 first.test\n");
+            let mut running: Vec<_> =
+                [&old, &killed].map(|user| run(user, "exec sleep 1000").spawn().expect("start")).into();
+            assert_eq!(wait_until(Duration::from_secs(20), || sleepers(&site).len() == 2), Waiting::Came);
+
+            fs::write(&hosts, "127.0.0.1 second.test\n").expect("it changes");
+            assert_eq!(told(&dev, "cat /etc/hosts"), "127.0.0.1 second.test\n");
+            assert_eq!(sleepers(&site).len(), 2, "nobody else notices");
+            site.node.admin(&["user", "disable", "old"]);
+            assert_eq!(wait_until(Duration::from_secs(5), || sleepers(&site).len() == 1), Waiting::Came);
+            let left = sleepers(&site);
+            site.node.end(nix::sys::signal::Signal::SIGKILL);
+            assert_eq!(wait_until(Duration::from_secs(5), || !left.iter().any(|pid| sleeps(*pid))), Waiting::Came);
+            for client in &mut running {
+                client.wait().expect("our own child");
+            }
+        }
+
+        /// Programs of this node that sleep.
+        fn sleepers(site: &Site) -> Vec<u32> {
+            let (mut found, mut open) = (Vec::new(), vec![site.node.pid()]);
+            while let Some(pid) = open.pop() {
+                let path = format!("/proc/{pid}/task/{pid}/children");
+                let children = fs::read_to_string(path).unwrap_or_default();
+                open.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+                found.extend(sleeps(pid).then_some(pid));
+            }
+            found
+        }
+
+        fn sleeps(pid: u32) -> bool {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\x001000"))
+        }
+    }
+}
