@@ -184,8 +184,10 @@ fn limit(limits: Limits) -> Result<(), Error> {
         (Resource::Nproc, limits.processes),
         (Resource::Memlock, 64 * 1024 * 1024),
     ] {
-        // What the node itself may not have, its cells cannot be given.
-        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |own| own.min(most));
+        // What the node itself may not have, its cells cannot be given. Descriptors on their way between processes are counted
+        // by user, each process by its own limit (too_many_unix_fds): where cells have the node's user, it needs a higher one.
+        let part = if resource == Resource::Nofile { 2 } else { 1 };
+        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |own| most.min(own / part));
         let most = Some(most);
         rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most }).step("limit the cell")?;
     }
