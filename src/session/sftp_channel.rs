@@ -277,6 +277,10 @@ impl SftpChannel {
         while self.backlog() > 0 || self.is_busy() {
             let room = self.room();
             if room == 0 {
+                // Of a window that is not known nobody tells when there is room again.
+                if self.held.is_empty() && !self.is_served_later() && self.window.is_unknown() {
+                    self.send_later(Bytes::new(), outlet);
+                }
                 break;
             }
             if served >= self.most_in_a_turn() || self.is_busy() {
@@ -308,8 +312,9 @@ impl SftpChannel {
         if self.held.is_empty() && late.is_empty() {
             return Ok(sent);
         }
-        // A window that opens wide would otherwise have all of it sent at once, which the library's buffer keeps room for.
-        if self.held.is_empty() || is_little {
+        // A window that opens wide would otherwise have all of it sent at once, which the library's buffer keeps room for; and one
+        // that is not known is opened by nobody.
+        if self.held.is_empty() || is_little || self.window.is_unknown() {
             let rest = joined(std::mem::take(&mut self.held), late);
             self.send_later(rest, outlet);
         } else {

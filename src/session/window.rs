@@ -19,6 +19,8 @@ use super::programs::lock;
 
 /// Packets that OpenSSH's window holds at first.
 const PACKETS: u64 = 64;
+/// The largest packet that OpenSSH takes; who takes more is somebody else.
+const OPENSSH_PACKET: u32 = 32 * 1024;
 /// What may wait in the library where the window is not known, until so much was sent; and from then on.
 const LITTLE_WAITING: u64 = 64 * 1024;
 const LITTLE: u64 = 16 * 1024 * 1024;
@@ -48,7 +50,7 @@ struct State {
 impl Window {
     /// That of a client that takes packets of such a size. Whether it is OpenSSH says what it calls itself by.
     pub(super) fn begins(packet: u32, ident: &[u8]) -> Window {
-        let is_unknown = !ident.starts_with(b"SSH-2.0-OpenSSH_");
+        let is_unknown = !ident.starts_with(b"SSH-2.0-OpenSSH_") || packet > OPENSSH_PACKET;
         let state = State { granted: PACKETS * u64::from(packet), handed: 0, is_unknown };
         Window { state: Mutex::new(state), ..Window::default() }
     }
@@ -60,6 +62,11 @@ impl Window {
         state.is_unknown = false;
         drop(state);
         self.opened.notify_waiters();
+    }
+
+    /// Whether only what is sent makes room, and no word of the client's.
+    pub(super) fn is_unknown(&self) -> bool {
+        lock(&self.state).is_unknown
     }
 
     /// The client has closed the channel.
@@ -182,6 +189,8 @@ mod tests {
     #[test]
     fn a_window_that_nobody_tells_of_is_not_in_the_way() {
         assert_eq!(taken_of(2 << 20, OPENSSH), 2 << 20, "OpenSSH's is known");
+        let claimed = Window::begins(17 << 20, OPENSSH);
+        assert!(claimed.is_unknown() && claimed.room() as u64 <= LITTLE_WAITING, "OpenSSH takes no such packets");
         assert!(taken_of(2 << 30, PUTTY) > 16 << 20, "it goes on");
         for size in [0, 64 << 10, 3 << 20] {
             let kept = taken_of(size, PUTTY).saturating_sub(size);

@@ -81,6 +81,19 @@ with sftp.open("random", "r") as file:
     assert file.check("sha256", 0, 0, 1_000_000) == b"".join(parts)
 print("check-file: sha256, sha1, md5, by blocks")
 
+# A window that is never opened further, as it is large enough, and requests one after the other.
+paramiko.sftp_file.SFTPFile.MAX_REQUEST_SIZE, usual = 200_000, paramiko.sftp_file.SFTPFile.MAX_REQUEST_SIZE
+wide = paramiko.SFTPClient.from_transport(client.get_transport(), window_size=2**31 - 1)
+wide.get_channel().settimeout(20)
+with wide.open("wide", "w") as file:
+    file.write(bytes(24_000_000))
+with wide.open("wide", "r") as file:
+    assert sum(len(file.read(200_000)) for _ in range(121)) == 24_000_000
+wide.remove("wide")
+wide.close()
+paramiko.sftp_file.SFTPFile.MAX_REQUEST_SIZE = usual
+print("24 MB through a window of 2 GiB")
+
 sftp.posix_rename("random", "renamed")
 fails(None, lambda: sftp.rename("renamed", "tree/big"))
 sftp.symlink("renamed", "soft")
