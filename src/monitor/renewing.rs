@@ -12,7 +12,7 @@ use crate::cell::Privilege;
 use crate::cell::shell::Settings;
 
 /// Most zygotes that stay for their cells. With so many, settings wait until one has gone.
-const MOST_RETIRED: usize = 4;
+const MOST_RETIRED: usize = 16;
 
 /// Which zygote cells are from.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Shown in cells as it is on the host.
@@ -29,7 +30,10 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
             copy(&entry.path(), &new)?;
             fs::set_permissions(&new, entry.metadata()?.permissions())?;
         } else if kind.is_file() {
-            fs::copy(entry.path(), new)?;
+            // New, so that no link that another process of the account puts there is followed.
+            let mode = entry.metadata()?.permissions().mode() & 0o777;
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(new)?;
+            io::copy(&mut fs::File::open(entry.path())?, &mut file)?;
         }
     }
     Ok(())
@@ -41,8 +45,6 @@ mod tests {
 
     #[test]
     fn a_tree_is_copied_with_its_permissions() {
-        use std::os::unix::fs::PermissionsExt;
-
         let (from, to) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let mode = |at: &str| fs::metadata(to.path().join(at)).expect("it is there").permissions().mode() & 0o777;
         fs::create_dir(from.path().join("bin")).expect("a directory");

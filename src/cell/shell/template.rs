@@ -47,7 +47,7 @@ pub struct Settings(Vec<Option<Setting>>);
 struct Setting {
     file: (u64, u64),
     length: i64,
-    /// Seconds and nanoseconds.
+    /// When its content or its mode was, in seconds and nanoseconds.
     changed: (i64, u64),
 }
 
@@ -57,7 +57,7 @@ impl Settings {
         let of = |name: &&str| {
             let stat = rustix::fs::stat(format!("/etc/{name}")).ok()?;
             let (file, length) = ((stat.st_dev, stat.st_ino), stat.st_size);
-            Some(Setting { file, length, changed: (stat.st_mtime, stat.st_mtime_nsec) })
+            Some(Setting { file, length, changed: (stat.st_ctime, stat.st_ctime_nsec) })
         };
         Settings(ETC_FILES.iter().map(of).collect())
     }

@@ -116,7 +116,7 @@ fn users_of_one_account_do_not_meet(identity: Identity) {
     let started = wait_until(Duration::from_secs(20), || site.node.sessions().iter().any(|s| s.user == "one"));
     assert_eq!(started, Waiting::Came);
     assert!(!told(&other, "ps -e -o args=").contains("sleep"));
-    assert_eq!(told(&other, "ls -A /tmp | grep -c t$; ls /dev/shm /run | wc -l; true").lines().next(), Some("0"));
+    assert_eq!(told(&other, "ls -A /tmp | grep -cx t; ls /dev/shm /run | wc -l; true").lines().next(), Some("0"));
     assert_eq!(told(&other, "kill -9 -1; true"), "", "it kills its own and nobody else");
     assert!(sleeping.try_wait().expect("a child").is_none(), "the neighbour's program goes on");
     sleeping.kill().expect("our own child");
