@@ -187,7 +187,8 @@ impl Server {
         let version = said(Command::new("rclone").arg("--version")).context("rclone is needed")?;
         let (port, key) = (free_port()?, place.key());
         let command = format!(
-            "exec rclone serve sftp {} --addr 127.0.0.1:{port} --user {USER} --authorized-keys {} --key {} --config /dev/null",
+            "exec rclone serve sftp {} --addr 127.0.0.1:{port} --user {USER} --authorized-keys {} --key {} --config /dev/null \
+             --dir-cache-time 0s",
             files.display(),
             key.with_extension("pub").display(),
             host_key.display()

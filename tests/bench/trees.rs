@@ -87,7 +87,16 @@ fn repository(place: &Place) -> Result<()> {
 /// With an author, and without the settings of whoever measures.
 fn git() -> Command {
     let mut git = Command::new("git");
-    git.env("GIT_CONFIG_GLOBAL", "/dev/null").args(["-c", "user.name=Bench", "-c", "user.email=bench@localhost"]);
+    git.env("GIT_CONFIG_GLOBAL", "/dev/null").args([
+        "-c",
+        "gc.auto=0",
+        "-c",
+        "maintenance.auto=false",
+        "-c",
+        "user.name=Bench",
+        "-c",
+        "user.email=bench@localhost",
+    ]);
     git
 }
 
