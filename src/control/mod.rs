@@ -10,6 +10,7 @@ mod bans;
 mod certificates;
 pub mod client;
 mod codes;
+pub mod decoders;
 mod following;
 mod foreign;
 pub mod hashes;

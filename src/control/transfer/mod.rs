@@ -163,6 +163,30 @@ pub fn sftpgo(
     carry_over(settings, sftpgo::read(text, owners).map_err(TransferError::Form)?, dry_run)
 }
 
+/// Reads a text as each of what can be imported, for [`super::decoders`].
+pub(super) fn decode(text: &str, owners: &Owners) {
+    let mut read = document::read(text.as_bytes(), 0).ok();
+    if let Some(dump) = &mut read {
+        drop(check::problems(dump, crate::config::Ids { first: 1_879_048_192, count: 65_536 }));
+    }
+    let of_sftpgo = sftpgo::read(text, owners).ok();
+    let names = TableNames { users: "users".to_owned(), keys: "sftpuserkeys".to_owned() };
+    let of_proftpd = read_proftpd(&Tables::Dump(text.to_owned()), &names, owners).ok();
+    let (one, other) = text.split_at(text.floor_char_boundary(text.len() / 2));
+    let keys: &ReadKeys<'_> = &|_, _| Ok(Some(other.to_owned()));
+    let of_openssh = read_openssh(&OpensshFiles {
+        passwd: format!("bob:x:5000:5000::/srv/bob:/bin/bash\n{one}"),
+        shadow: Some(text.to_owned()),
+        group: Some(other.to_owned()),
+        sshd_config: Some(text.to_owned()),
+        keys,
+    });
+    let drafts = [of_sftpgo, of_proftpd.map(|read| read.0), Some(of_openssh.0)];
+    for draft in drafts.into_iter().flatten() {
+        drop(draft.rows(0));
+    }
+}
+
 /// Where ProFTPD's tables are.
 #[derive(Debug)]
 pub enum Tables {

@@ -1,13 +1,8 @@
-//! Random bytes as a PROXY header, of either version: addresses or nothing, never a panic.
-//!
-//! Run from the repository: `cargo +nightly fuzz run --fuzz-dir tests/fuzz proxy_headers`.
+//! See [`decoders::proxy_headers`]. Run by `tests/fuzz/run proxy_headers`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../decoders.rs"]
+#[expect(dead_code, reason = "each target hands over to one of them")]
+mod decoders;
 
-fuzz_target!(|bytes: &[u8]| {
-    if let Some((source, destination)) = enclos::session::parse_proxy_header(bytes) {
-        assert_eq!(source.ip(), source.ip().to_canonical());
-        assert_eq!(destination.ip(), destination.ip().to_canonical());
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoders::proxy_headers(bytes));

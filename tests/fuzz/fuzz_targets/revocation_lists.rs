@@ -1,0 +1,8 @@
+//! See [`decoders::revocation_lists`]. Run by `tests/fuzz/run revocation_lists`.
+#![no_main]
+
+#[path = "../decoders.rs"]
+#[expect(dead_code, reason = "each target hands over to one of them")]
+mod decoders;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| decoders::revocation_lists(bytes));
