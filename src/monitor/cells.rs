@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -15,12 +14,11 @@ use super::ids::IdPool;
 use super::lingering::Lingering;
 use super::node::Node;
 use super::poll::Token;
-use super::renewing::Renewal;
 use super::sessions::Phase;
-use super::shells::{self, Birth};
+use super::shells::Birth;
 use super::{Error, system};
 use crate::cell::groups::{self, Amounts, Controller, Group, Groups};
-use crate::cell::shell::{Limits as ProcessLimits, Own};
+use crate::cell::shell::{Limits as ProcessLimits, Own, Settings};
 use crate::cell::{Fault, Plan, Privilege};
 use crate::config::MonitorSettings;
 use crate::domain::{AccountName, ForwardPolicy, Limits, Linger, ProgramPolicy, Services, UserName};
@@ -90,8 +88,6 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct Cell {
     uid: u32,
-    /// Which of the shell zygotes forked it.
-    pub(super) of: u32,
     pub(super) plan: CellPlan,
     pub(super) link: Link,
     process: Option<OwnedFd>,
@@ -116,13 +112,14 @@ pub(super) struct Cells {
     cells: HashMap<u32, Cell>,
     next: u32,
     ids: IdPool,
-    zygote: Option<Child<()>>,
-    pub(super) renewal: Renewal,
+    pub(super) zygote: Option<Child<()>>,
+    /// What the host's settings were when it started.
+    pub(super) settings: Settings,
 }
 
 impl Cells {
     pub(super) fn new(ids: IdPool) -> Cells {
-        Cells { cells: HashMap::new(), next: 0, ids, zygote: None, renewal: Renewal::default() }
+        Cells { cells: HashMap::new(), next: 0, ids, zygote: None, settings: Settings::default() }
     }
 
     /// A new number and an id; `None` when there are as many cells as there may be.
@@ -159,14 +156,6 @@ impl Cells {
         self.cells.is_empty()
     }
 
-    pub(super) fn has_zygote(&self) -> bool {
-        self.zygote.is_some()
-    }
-
-    pub(super) fn take_zygote(&mut self) -> Option<Child<()>> {
-        self.zygote.take()
-    }
-
     /// Whether some cell has to be looked after as time passes.
     pub(super) fn is_restless(&self) -> bool {
         self.cells.values().any(Cell::is_on_its_way)
@@ -181,6 +170,11 @@ impl Cell {
     /// Whether its zygote has nothing more to say of it.
     pub(super) fn is_born(&self) -> bool {
         self.process.is_some() && !matches!(self.stage, Stage::Newborn)
+    }
+
+    /// Its first process, once the zygote has told of it.
+    pub(super) fn process(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref().map(AsFd::as_fd)
     }
 
     /// Whether its worker takes orders.
@@ -201,21 +195,6 @@ impl Cell {
 }
 
 impl Node<'_> {
-    pub(super) fn fork_shell_zygote(&mut self) -> Result<(), Error> {
-        let privilege = self.privilege;
-        self.cells.renewal.begin();
-        let child = Child::fork(c"enclos-shells", |link| match shells::serve(&link, privilege) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tracing::error!(error = %Causes(&error), "the shell zygote ended");
-                ExitCode::FAILURE
-            }
-        })?;
-        self.poll.watch(&child.link, Token::ShellZygote).map_err(system("watch the shell zygote"))?;
-        self.cells.zygote = Some(child);
-        Ok(())
-    }
-
     /// A live session asks for its principal's cell.
     pub(super) fn open_cell(&mut self, slot: u32) -> Result<(), Error> {
         let generation = self.sessions.generation(slot);
@@ -240,7 +219,7 @@ impl Node<'_> {
         let Some((number, uid)) = self.cells.reserve() else {
             return self.no_cell(session, "the server runs too many programs at the moment; try again later");
         };
-        self.renew_shell_zygote()?;
+        self.renew_shell_zygote();
         if self.cells.zygote.is_none()
             && let Err(error) = self.fork_shell_zygote()
         {
@@ -298,7 +277,6 @@ impl Node<'_> {
         self.poll.watch(&ours, Token::Cell(number)).map_err(system("watch a cell"))?;
         let cell = Cell {
             uid,
-            of: self.cells.renewal.age,
             plan,
             link: ours,
             process: None,
@@ -377,9 +355,13 @@ impl Node<'_> {
     }
 
     pub(super) fn hear_shell_zygote(&mut self) -> Result<(), Error> {
-        let Some(zygote) = &self.cells.zygote else { return Ok(()) };
+        let Some(zygote) = &mut self.cells.zygote else { return Ok(()) };
         match zygote.link.try_recv::<FromZygote>() {
             Ok(heard) => match (heard.message, heard.fd) {
+                (FromZygote::Ready, None) => {
+                    zygote.ready = true;
+                    Ok(())
+                }
                 (FromZygote::Born { slot, .. }, Some(pidfd)) => {
                     if let Some(cell) = self.cells.cells.get_mut(&slot) {
                         self.poll.watch(&pidfd, Token::CellEnd(slot)).map_err(system("watch a cell"))?;
@@ -399,19 +381,6 @@ impl Node<'_> {
                 self.lose_shell_zygote()
             }
         }
-    }
-
-    fn lose_shell_zygote(&mut self) -> Result<(), Error> {
-        let Some(zygote) = self.cells.zygote.take() else { return Ok(()) };
-        self.poll.forget(&zygote.link).map_err(system("stop watching the shell zygote"))?;
-        zygote.kill().map_err(system("end the shell zygote"))?;
-        self.leaving.push(zygote.pidfd);
-        let unborn: Vec<u32> =
-            self.cells.cells.iter().filter(|(_, c)| c.process.is_none()).map(|(number, _)| *number).collect();
-        for number in unborn {
-            self.end_cell(number, "the server failed to start your programs; try again")?;
-        }
-        Ok(())
     }
 
     pub(super) fn hear_cell(&mut self, number: u32) -> Result<(), Error> {
@@ -503,6 +472,8 @@ impl Node<'_> {
         self.poll.forget(&cell.link).map_err(system("stop watching a cell"))?;
         if let Some(pidfd) = cell.process {
             self.poll.forget(&pidfd).map_err(system("stop watching a cell"))?;
+            // One whose zygote has ended is a child of ours where we are the first process of a container.
+            self.leaving.push(pidfd);
         }
         if let Some(group) = cell.group {
             self.groups.remove(group);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -38,9 +38,18 @@ pub(super) struct Child<M> {
 impl<M: Serialize> Child<M> {
     /// Forks a process that runs `role` with its end of a new channel and nothing else of ours but standard error.
     pub(super) fn fork(name: &CStr, role: impl FnOnce(Link) -> ExitCode) -> Result<Child<M>, Error> {
+        Child::fork_with(name, &[], |link, _| role(link))
+    }
+
+    /// The same, and the process has copies of these descriptors.
+    pub(super) fn fork_with(
+        name: &CStr,
+        kept: &[BorrowedFd<'_>],
+        role: impl FnOnce(Link, Vec<OwnedFd>) -> ExitCode,
+    ) -> Result<Child<M>, Error> {
         let (ours, theirs) = Link::pair()?;
         match sys::fork(CloneFlags::NONE).map_err(|source| Error::Fork { source })? {
-            Forked::Child => begin(name, theirs, role),
+            Forked::Child => begin(name, theirs, kept, role),
             Forked::Parent { pidfd, .. } => Ok(Child { pidfd, link: ours, ready: false, waiting: VecDeque::new() }),
         }
     }
@@ -118,24 +127,26 @@ pub(super) fn call_process(name: &CStr) {
 }
 
 /// The first steps of every forked role. Never returns, so nothing inherited is dropped.
-fn begin(name: &CStr, link: Link, role: impl FnOnce(Link) -> ExitCode) -> ! {
+fn begin(name: &CStr, link: Link, kept: &[BorrowedFd<'_>], role: impl FnOnce(Link, Vec<OwnedFd>) -> ExitCode) -> ! {
     call_process(name);
-    let code = match keep_only(link) {
-        Ok(link) => role(link),
+    let code = match keep_only(link, kept) {
+        Ok((link, kept)) => role(link, kept),
         Err(_) => ExitCode::FAILURE,
     };
     sys::exit_now(u8::from(code != ExitCode::SUCCESS))
 }
 
-fn keep_only(link: Link) -> Result<Link, Errno> {
-    let kept = sys::place_at(&link, LINK_FD)?;
+fn keep_only(link: Link, kept: &[BorrowedFd<'_>]) -> Result<(Link, Vec<OwnedFd>), Errno> {
+    let copy = |fd: &BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, LINK_FD + 1);
+    let kept: Vec<OwnedFd> = kept.iter().map(copy).collect::<Result<_, _>>()?;
+    let placed = sys::place_at(&link, LINK_FD)?;
     std::mem::forget(link);
-    sys::close_from(LINK_FD.unsigned_abs() + 1)?;
+    sys::close_from_but(LINK_FD.unsigned_abs() + 1, &kept)?;
     // Ctrl-C in a terminal is for the monitor alone; it tells the others.
     rustix::process::setsid()?;
     // The monitor reads its signals from a descriptor and blocks them; a child must be killable.
     SigSet::all().thread_unblock().map_err(|e| Errno::from_raw_os_error(e as i32))?;
-    Ok(Link::from_fd(kept))
+    Ok((Link::from_fd(placed), kept))
 }
 
 /// When to fork a role again after it ended.

@@ -52,14 +52,14 @@ pub(super) struct Birth {
     pub(super) into_group: bool,
 }
 
-/// Prepares the template, then forks cells until the monitor is gone.
-pub(super) fn serve(link: &Link, privilege: Privilege) -> Result<(), Error> {
+/// Prepares the template, then forks cells until the monitor is gone, and ends them then; with them `cells`, which a zygote
+/// before this one forked.
+pub(super) fn serve(link: &Link, privilege: Privilege, mut cells: Vec<OwnedFd>) -> Result<(), Error> {
     sys::ignore_child_exits();
     let program = rustix::fs::open("/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(system("open the own program"))?;
     let zygote = ShellZygote::prepare(privilege, &program)?;
     link.send(&FromZygote::Ready, None)?;
-    let mut cells: Vec<OwnedFd> = Vec::new();
     loop {
         let asked = match link.recv::<Birth>() {
             Ok(asked) => asked,

@@ -44,7 +44,25 @@ pub fn close_from_on_exec(first: u32) -> Result<(), Errno> {
 ///
 /// For a process just forked: whatever owned them in the parent must not be used, nor dropped, in this process.
 pub fn close_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: the call takes integers only.
-    let done = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    close_range(first, u32::MAX)
+}
+
+/// The same, but for these, which the process just forked has made itself.
+pub fn close_from_but(first: u32, kept: &[OwnedFd]) -> Result<(), Errno> {
+    let mut numbers: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).filter(|n| *n >= first).collect();
+    numbers.sort_unstable();
+    let mut next = first;
+    for number in numbers {
+        if number > next {
+            close_range(next, number - 1)?;
+        }
+        next = number + 1;
+    }
+    close_range(next, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: the call takes integers only; nobody uses what it closes, as the callers' callers have promised.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     if done == 0 { Ok(()) } else { Err(last_error()) }
 }

@@ -21,7 +21,7 @@ mod signals;
 pub use append::append_at;
 pub use clone::{CloneFlags, Forked, fork, fork_into};
 pub use counters::{make_counters, map_counters};
-pub use descriptors::{close_from, close_from_on_exec, place_at, take_descriptor};
+pub use descriptors::{close_from, close_from_but, close_from_on_exec, place_at, take_descriptor};
 pub use exit::exit_now;
 pub use fchmodat2::set_mode;
 pub use forbidden::calls_that_pass;

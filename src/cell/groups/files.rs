@@ -5,11 +5,13 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
-use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 use super::find::{self, Controller, Version};
 use super::writes::{self, Amounts};
@@ -21,7 +23,10 @@ pub(super) const NODE: &str = "node";
 
 /// How often, and how long, the end of what was killed is waited for.
 const ATTEMPTS: u32 = 100;
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// How long a process that has nothing to do may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Removes a group, unless something is in it; says whether it is still there for that.
 pub(super) fn is_in_the_way(place: &Path) -> bool {
@@ -205,11 +210,24 @@ fn bear(group: &Path) -> Result<(), GroupError> {
     let opened = File::open(group).map_err(super::failed("open the control group", group))?;
     match sys::fork_into(CloneFlags::NONE, Some(opened.as_fd())).map_err(failed)? {
         Forked::Child => sys::exit_now(0),
-        Forked::Parent { pidfd, .. } => match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
-            // Where the kernel is told to reap children itself, it waits for the end all the same.
-            Ok(_) | Err(Errno::CHILD) => Ok(()),
-            Err(errno) => Err(failed(errno)),
-        },
+        Forked::Parent { pidfd, .. } => {
+            // In a group that is frozen nothing ends, and nothing tells of that but time.
+            let patience = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
+            let mut ends = [PollFd::new(&pidfd, PollFlags::IN)];
+            match retry_on_intr(|| poll(&mut ends, Some(&patience))) {
+                Ok(0) => {
+                    // A process that is killed ends in a frozen group of version 2 too.
+                    pidfd_send_signal(&pidfd, Signal::KILL).map_err(failed)?;
+                    Err(failed(Errno::TIMEDOUT))
+                }
+                Ok(_) => match waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED) {
+                    // Where the kernel is told to reap children itself, it waits for the end all the same.
+                    Ok(_) | Err(Errno::CHILD) => Ok(()),
+                    Err(errno) => Err(failed(errno)),
+                },
+                Err(errno) => Err(failed(errno)),
+            }
+        }
     }
 }
 

@@ -42,8 +42,8 @@ impl Contents {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings(Vec<Option<Setting>>);
 
-/// One file, wherever it leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One file, wherever it leads. Of a directory, of which cells have a view, it only matters which it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Setting {
     file: (u64, u64),
     length: i64,
@@ -59,7 +59,11 @@ impl Settings {
             let (file, length) = ((stat.st_dev, stat.st_ino), stat.st_size);
             Some(Setting { file, length, changed: (stat.st_ctime, stat.st_ctime_nsec) })
         };
-        Settings(ETC_FILES.iter().map(of).collect())
+        let of_directory = |name: &&str| {
+            let stat = rustix::fs::lstat(format!("/etc/{name}")).ok()?;
+            Some(Setting { file: (stat.st_dev, stat.st_ino), ..Setting::default() })
+        };
+        Settings(ETC_FILES.iter().map(of).chain(ETC_DIRECTORIES.iter().map(of_directory)).collect())
     }
 }
 
@@ -174,23 +178,35 @@ fn share_settings(shared: &OwnedFd) -> Result<(), Error> {
     close(&etc)
 }
 
-/// What a file of the host's `/etc` says, wherever it leads; nothing for one that is not there or not for everybody.
+/// What a file of the host's `/etc` says, wherever it leads; nothing for one that is not there, not for everybody, or not to
+/// be read. Programs do without it, as they do on a host that has none.
 fn setting(name: &str) -> Result<Option<Vec<u8>>, Error> {
     let opened =
         rustix::fs::open(format!("/etc/{name}"), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Bits::empty());
     let file = match opened {
         Ok(file) => File::from(file),
         Err(Errno::NOENT | Errno::ACCESS | Errno::LOOP) => return Ok(None),
-        Err(errno) => return Err(errno).step("read the host's settings"),
+        // This process's own trouble, which passes.
+        Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+            return Err(errno).step("read the host's settings");
+        }
+        Err(errno) => {
+            tracing::warn!(name, %errno, "a setting of the host cannot be read; cells are without it");
+            return Ok(None);
+        }
     };
     let stat = rustix::fs::fstat(&file).step("read the host's settings")?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_mode & 0o004 == 0 {
         return Ok(None);
     }
     let mut content = Vec::new();
-    let read = file.take(LARGEST_ETC_FILE).read_to_end(&mut content);
-    read.map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO)).step("read the host's settings")?;
-    Ok(Some(content))
+    match file.take(LARGEST_ETC_FILE).read_to_end(&mut content) {
+        Ok(_) => Ok(Some(content)),
+        Err(error) => {
+            tracing::warn!(name, %error, "a setting of the host cannot be read; cells are without it");
+            Ok(None)
+        }
+    }
 }
 
 fn close(mount: &OwnedFd) -> Result<(), Error> {

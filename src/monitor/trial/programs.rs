@@ -30,13 +30,14 @@ pub(in crate::monitor) fn report(privilege: Privilege, settings: &MonitorSetting
     let mut ids = IdPool::new(&settings.paths.ids(), settings.ids)?;
     let (Some(uid), Some(owner)) = (ids.take(), ids.take()) else { return Err(Error::NoIds) };
     let place = Place::make(privilege, settings, owner)?;
-    let zygote: Child<Birth> = Child::fork(c"enclos-trial", |link| match shells::serve(&link, privilege) {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(error = %Causes(&error), "a trial cell for programs could not be built");
-            std::process::ExitCode::FAILURE
-        }
-    })?;
+    let zygote: Child<Birth> =
+        Child::fork(c"enclos-trial", |link| match shells::serve(&link, privilege, Vec::new()) {
+            Ok(()) => std::process::ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(error = %Causes(&error), "a trial cell for programs could not be built");
+                std::process::ExitCode::FAILURE
+            }
+        })?;
     let seen = look(&zygote, &place, privilege, uid);
     zygote.kill().map_err(system("end the trial"))?;
     wait(&zygote.pidfd)?;

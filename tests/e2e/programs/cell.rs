@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::{Site, run, told};
-use crate::harness::{Identity, Waiting, finish, wait_until};
+use crate::harness::{Identity, Login, Waiting, finish, wait_until};
 
 as_root_and_rootless!(
     only_what_is_granted_is_there,
@@ -154,8 +154,8 @@ fn revoking_ends_every_program(identity: Identity) {
     assert!(!finish(&mut run(&dev, "id"), "").status.success());
 }
 
-mod settings {
-    //! Of root's: an ordinary user's node has one zygote for as long as it runs.
+mod another_zygote {
+    //! The shell zygote is another one at times. Of root's: an ordinary user's node has one zygote for as long as it runs.
 
     mod as_root {
         use std::process::Command;
@@ -165,7 +165,7 @@ mod settings {
         /// A resolver that comes later than the node, a time zone that is set: cells from then on show it, those that run do not
         /// mind, and end with their access and with the node as before.
         #[test]
-        fn that_change_are_shown_by_the_next_cell() {
+        fn has_the_next_cell_show_what_has_changed() {
             let mut site = Site::stopped(Identity::root());
             let hosts = site.node.dir().join("hosts");
             fs::write(&hosts, "127.0.0.1 first.test\n").expect("a file");
@@ -177,39 +177,84 @@ mod settings {
             site.node.serve_by(command);
             site.node.await_hello();
             let user = |name: &str| site.user(name, "exec", &[("www/site1", "rw")]);
-            let (dev, old, killed) = (site.developer(), user("old"), user("killed"));
+            let (dev, old, left) = (site.developer(), user("old"), user("left"));
             assert_eq!(told(&dev, "cat /etc/hosts"), "127.0.0.1 first.test\n");
-            let mut running: Vec<_> =
-                [&old, &killed].map(|user| run(user, "exec sleep 1000").spawn().expect("start")).into();
-            assert_eq!(wait_until(Duration::from_secs(20), || sleepers(&site).len() == 2), Waiting::Came);
-
+            let running = [&old, &left].map(|user| start_sleeping(&site, user));
             fs::write(&hosts, "127.0.0.1 second.test\n").expect("it changes");
             assert_eq!(told(&dev, "cat /etc/hosts"), "127.0.0.1 second.test\n");
-            assert_eq!(sleepers(&site).len(), 2, "nobody else notices");
+            assert_eq!(sleepers(seconds(&site)).len(), 2, "nobody else notices");
+            assert_eq!(zygotes(&site).len(), 1, "and one zygote has them all");
             site.node.admin(&["user", "disable", "old"]);
-            assert_eq!(wait_until(Duration::from_secs(5), || sleepers(&site).len() == 1), Waiting::Came);
-            let left = sleepers(&site);
+            assert_eq!(wait_until(Duration::from_secs(5), || sleepers(seconds(&site)).len() == 1), Waiting::Came);
+            end_with_the_node(site, running);
+        }
+
+        /// Who ends the cells when the monitor is killed is another process when the first one was killed too.
+        #[test]
+        fn has_the_cells_of_one_that_was_killed() {
+            let site = Site::new(Identity::root());
+            let dev = site.developer();
+            let running = start_sleeping(&site, &dev);
+            for _ in 0..3 {
+                let [before] = zygotes(&site)[..] else { panic!("one shell zygote") };
+                let pid = nix::unistd::Pid::from_raw(before.cast_signed());
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill");
+                let another = || matches!(zygotes(&site)[..], [now] if now != before);
+                assert_eq!(wait_until(Duration::from_secs(5), another), Waiting::Came, "there is another at once");
+                assert_eq!(sleepers(seconds(&site)).len(), 1, "and the programs go on");
+                assert_eq!(told(&dev, "echo here"), "here\n", "in a cell that takes orders");
+            }
+            end_with_the_node(site, [running]);
+        }
+
+        /// Kills the monitor while the workers stand still, as one that its user's programs have captured may: what is left to
+        /// end the cells is their zygote.
+        fn end_with_the_node(mut site: Site, running: impl IntoIterator<Item = std::process::Child>) {
+            let seconds = seconds(&site);
+            let left = sleepers(seconds);
+            for sleeper in &left {
+                let status = fs::read_to_string(format!("/proc/{sleeper}/status")).expect("it runs");
+                let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("a parent");
+                let worker = nix::unistd::Pid::from_raw(parent.trim().parse().expect("a number"));
+                nix::sys::signal::kill(worker, nix::sys::signal::Signal::SIGSTOP).expect("stop");
+            }
+            assert!(!left.is_empty(), "there are programs to end");
             site.node.end(nix::sys::signal::Signal::SIGKILL);
-            assert_eq!(wait_until(Duration::from_secs(5), || !left.iter().any(|pid| sleeps(*pid))), Waiting::Came);
-            for client in &mut running {
+            assert_eq!(wait_until(Duration::from_secs(5), || sleepers(seconds).is_empty()), Waiting::Came);
+            for mut client in running {
                 client.wait().expect("our own child");
             }
         }
 
-        /// Programs of this node that sleep.
-        fn sleepers(site: &Site) -> Vec<u32> {
-            let (mut found, mut open) = (Vec::new(), vec![site.node.pid()]);
-            while let Some(pid) = open.pop() {
-                let path = format!("/proc/{pid}/task/{pid}/children");
-                let children = fs::read_to_string(path).unwrap_or_default();
-                open.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
-                found.extend(sleeps(pid).then_some(pid));
-            }
-            found
+        fn start_sleeping(site: &Site, user: &Login) -> std::process::Child {
+            let before = sleepers(seconds(site)).len();
+            let client = run(user, &format!("exec sleep {}", seconds(site))).spawn().expect("start");
+            assert_eq!(wait_until(Duration::from_secs(20), || sleepers(seconds(site)).len() > before), Waiting::Came);
+            client
         }
 
-        fn sleeps(pid: u32) -> bool {
-            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\x001000"))
+        /// A time to sleep that no other test's programs do.
+        fn seconds(site: &Site) -> u32 {
+            1_000_000 + site.node.pid()
+        }
+
+        /// Programs that sleep so long, wherever they are now.
+        fn sleepers(seconds: u32) -> Vec<u32> {
+            let line = format!("sleep\0{seconds}\0").into_bytes();
+            let all = fs::read_dir("/proc").expect("processes").map(|entry| entry.expect("a process").file_name());
+            let pids = all.filter_map(|name| name.to_str().and_then(|name| name.parse::<u32>().ok()));
+            pids.filter(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|found| found == line)).collect()
+        }
+
+        /// The monitor's own children that are shell zygotes.
+        fn zygotes(site: &Site) -> Vec<u32> {
+            let pid = site.node.pid();
+            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).expect("its children");
+            let is_one = |pid: &u32| {
+                fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "enclos-shells")
+                    && !crate::harness::has_ended(*pid)
+            };
+            children.split_whitespace().filter_map(|child| child.parse().ok()).filter(is_one).collect()
         }
     }
 }
