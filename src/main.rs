@@ -8,7 +8,7 @@ use enclos::config::{self, LogFormat};
 use enclos::domain::ForwardPolicy;
 use enclos::monitor::{Inherited, ToKeep};
 use enclos::telemetry::{self, Causes, Format};
-use enclos::wire::{Link, Office};
+use enclos::wire::{Link, Post};
 use enclos::worker::{Bait, User};
 use enclos::{control, monitor, session, worker};
 use sd_notify::NotifyState;
@@ -78,7 +78,7 @@ fn serve(start: Start) -> ExitCode {
     if let Err(error) = session::check_host_keys(&node.monitor.paths.keys) {
         return report("enclos", Err(error));
     }
-    let control = |link: Link, office: Office| report("control", control::serve(&node.control, link, office));
+    let control = |link: Link, post: Post| report("control", control::serve(&node.control, link, post));
     let sessions = || -> Result<monitor::SessionMain, String> {
         let prepared = session::prepare(&node.session, &node.monitor.paths.keys).map_err(|e| e.to_string())?;
         // A session has no standard error; what is worth knowing of its end it has told the monitor.

@@ -11,10 +11,10 @@ mod explain;
 use std::net::IpAddr;
 
 use crate::domain::{
-    AccountFacts, AccountName, AsOf, Bounds, Contradiction, Credential, Factor, Factors, Facts, Flaw, ForwardPolicy,
-    Grant, HomePath, Hours, InvitationFacts, KeyFacts, LastLogin, Limits, OwnKeys, ProgramPolicy, Proof, Scope,
-    Services, SessionLimits, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View, Welcome,
-    narrowest,
+    AccountFacts, AccountName, AsOf, Bounds, Contradiction, Credential, Factor, Factors, Facts, Flaw, ForEach,
+    ForwardPolicy, Grant, HomePath, Hours, InvitationFacts, KeyFacts, LastLogin, Limits, OwnKeys, ProgramPolicy, Proof,
+    Scope, Services, SessionLimits, Shown, Status, Terms, Timestamp, UploadPolicy, UserFacts, UserId, UserName, View,
+    Welcome, narrowest,
 };
 
 pub use certificates::Unfit;
@@ -137,10 +137,10 @@ impl Principal {
         }
     }
 
-    /// Whose limit does not let one more session begin, and what it is, where so many of each have begun.
-    pub fn limit_reached(&self, begun: impl Fn(Holder) -> usize) -> Option<(Holder, u32)> {
-        let limits = self.session_limits().into_iter().filter_map(|(holder, limits)| Some((holder, limits.at_once?)));
-        limits.into_iter().find(|(holder, most)| begun(*holder) >= *most as usize)
+    /// How many sessions there may be at the same time.
+    pub fn most_sessions(&self) -> ForEach<Option<u32>> {
+        let [account, user, key] = self.session_limits().map(|(_, limits)| limits.at_once);
+        ForEach { account, user, key }
     }
 
     /// When all of this was so.

@@ -16,6 +16,7 @@ use super::operation::{self, Affected, Operation, OperationError};
 use super::outcome::Outcome;
 use super::passwords::{Judge, Verdict};
 use super::remembered::Remembered;
+use super::seats::Seats;
 use super::sessions::Sessions;
 use super::store::{About, Known, Presented, Store, StoreError, is_foreign};
 use super::turns::Turns;
@@ -23,18 +24,13 @@ use super::{Error, admin_socket};
 use crate::authority::{self, Circumstances, Principal};
 use crate::config::{ControlSettings, Database, Ids, Paths};
 use crate::domain::{
-    AsOf, Claim, ClaimedName, ConnId, Credential, Factor, Factors, Facts, Flaw, InviteCode, LastLogin, Proof, Secret,
-    Service, Shown, Timestamp, UserName, narrows,
+    AsOf, Claim, ClaimedName, ConnId, Credential, Factor, Factors, Facts, Flaw, InviteCode, LastLogin, MonitorId,
+    Proof, Secret, Service, Shown, Timestamp, UserName, narrows,
 };
 use crate::telemetry::Causes;
 use crate::wire::{
-    AsyncLink, EndReason, FromControl, Link, LinkError, Office, Question, Received, SessionRecord, ToControl,
+    AsyncLink, EndReason, FromControl, Link, LinkError, Office, Post, Question, Received, SessionRecord, ToControl,
 };
-
-/// Between two looks at sessions whose time is over.
-const EXPIRY_PAUSE: Duration = Duration::from_millis(200);
-/// Longest without a look at the clock while some session has an end.
-const CLOCK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether what was last known of somebody serves while the database is away.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +49,7 @@ pub(super) struct Control {
     codes: Mutex<Codes>,
     pub(super) bans: Mutex<Bans>,
     /// Some session may end at another time than was known.
-    terms_changed: Notify,
+    pub(super) terms_changed: Notify,
     pub(super) remembered: Mutex<Remembered>,
     /// Users of the host's own database who were looked up of late.
     pub(super) guests: Mutex<Guests>,
@@ -67,20 +63,24 @@ pub(super) struct Control {
     /// Whether certificates of anybody are taken. A client's offer of a certificate looks like that of its key.
     pub(super) takes_certificates: AtomicBool,
     run: u64,
+    /// By what others tell this node's sessions from theirs.
+    pub(super) id: MonitorId,
+    pub(super) seats: Mutex<Seats>,
+    pub(super) seats_changed: Notify,
 }
 
 /// Serves until the monitor is gone. Called in a process that has given up every privilege.
-pub fn serve(settings: &ControlSettings, link: Link, office: Office) -> Result<(), Error> {
+pub fn serve(settings: &ControlSettings, link: Link, post: Post) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Passwords are hashed there, and the audit trail is written to its file.
         .max_blocking_threads(settings.max_hashing.max(1) + 2)
         .build()
         .map_err(Error::Runtime)?;
-    runtime.block_on(run(settings, link, office))
+    runtime.block_on(run(settings, link, post))
 }
 
-async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(), Error> {
+async fn run(settings: &ControlSettings, link: Link, post: Post) -> Result<(), Error> {
     let store = Store::open(&settings.database).await?;
     let store = store.with_users_from(settings.users_from.as_ref(), settings.ids)?;
     let mut remembered = Remembered::default();
@@ -88,10 +88,12 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
     let takes_certificates = AtomicBool::new(store.has_authorities().await?);
     let judge = Judge::new(settings.max_hashing).map_err(|e| Error::Runtime(std::io::Error::other(e)))?;
     let monitor = AsyncLink::new(link).map_err(Error::Runtime)?;
-    let admin = match office {
+    let admin = match post.office {
         Office::Service => admin_socket::bind(&settings.paths.admin_socket())?,
         Office::Leaving { pid } => admin_socket::bind(&settings.paths.leaving_socket(pid))?,
     };
+    // They are written down anew as the monitor tells of them.
+    store.leave_all_seats(post.monitor).await?;
     let (audit, writers) = Audit::begin(&settings.audit, &settings.paths, &store);
     let control = Arc::new(Control {
         store,
@@ -111,6 +113,9 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
         own_keys: Turns::new(1),
         takes_certificates,
         run: rand::random(),
+        id: post.monitor,
+        seats: Mutex::default(),
+        seats_changed: Notify::new(),
     });
     // Before anybody is let in.
     control.tell_bans().await.map_err(|e| Error::Bans(Box::new(e)))?;
@@ -120,12 +125,15 @@ async fn run(settings: &ControlSettings, link: Link, office: Office) -> Result<(
     let clock = tokio::spawn(control.clone().end_expired());
     let sharing = tokio::spawn(control.clone().share_penalties());
     let guests = tokio::spawn(control.clone().look_after_guests());
+    let seats = tokio::spawn(control.clone().keep_seats());
     let ended = listen(&control).await;
     operators.abort();
     follower.abort();
     clock.abort();
     sharing.abort();
     guests.abort();
+    seats.abort();
+    control.leave_seats().await;
     writers.finish().await;
     ended
 }
@@ -150,6 +158,7 @@ impl Control {
         let told = match message {
             ToControl::Ask { ticket, question, from } => self.answer(ticket, question, from).await,
             ToControl::Opened(record) => {
+                self.is_seated(&record);
                 let checked = self.opened((*record).clone()).await;
                 self.note_login(&record).await;
                 checked
@@ -162,10 +171,12 @@ impl Control {
             ToControl::Closed { conn } => {
                 self.sessions().closed(conn);
                 self.guests().closed(conn);
+                self.has_left(conn);
                 Ok(())
             }
             ToControl::Lingers { conn, until } => {
                 self.sessions().lingers(conn, until);
+                self.has_left(conn);
                 Ok(())
             }
             ToControl::Leaving { pid } => {
@@ -196,6 +207,9 @@ impl Control {
         if let Question::Redeem { user, key } = question {
             return self.give_invitation(ticket, &user, &key).await;
         }
+        if let Question::Seat { conn, seat, left } = question {
+            return self.seat(ticket, conn, &seat, &left).await;
+        }
         let answer = match self.facts(question, from).await {
             Ok(facts) => FromControl::Answer {
                 ticket,
@@ -225,7 +239,7 @@ impl Control {
                 }
             }
             // Nothing is known about it but whether it can be had.
-            Question::Redeem { .. } => Ok(None),
+            Question::Redeem { .. } | Question::Seat { .. } => Ok(None),
             Question::Claim(Claim { user, proof: Proof::Certificate(certificate) }) => {
                 self.about_key(&user, &Credential::Certificate(certificate), from, as_of).await
             }
@@ -451,27 +465,6 @@ impl Control {
         self.end(ended, reason).await
     }
 
-    /// Ends sessions when their time is over, for as long as control runs. The clock is looked at often enough that setting
-    /// it forward is noticed.
-    async fn end_expired(self: Arc<Self>) {
-        loop {
-            let over = self.sessions().over(now());
-            if !over.is_empty() {
-                if let Err(error) = self.decide_again(over, EndReason::Over).await {
-                    tracing::error!(%error, "the monitor cannot be told");
-                }
-                // Whoever could not be looked at, or is being ended, is not asked about in a circle.
-                tokio::time::sleep(EXPIRY_PAUSE).await;
-            }
-            let next = self.sessions().next_end();
-            let left = next.map(left_until);
-            tokio::select! {
-                () = sleep_for(left) => {}
-                () = self.terms_changed.notified() => {}
-            }
-        }
-    }
-
     /// Kept for those who are told of it: the next login shell.
     async fn note_login(&self, record: &SessionRecord) {
         if record.services.contains(Service::Shell) {
@@ -555,19 +548,6 @@ fn covers(principal: &Principal, record: &SessionRecord) -> bool {
 pub(super) fn now() -> Timestamp {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     Timestamp(i64::try_from(seconds).unwrap_or(i64::MAX))
-}
-
-fn left_until(end: Timestamp) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(u64::try_from(end.0).unwrap_or(0)).saturating_sub(now)
-}
-
-/// Sleeps for as long as there is nothing to do, or not much longer than until the clock may have been set.
-async fn sleep_for(left: Option<Duration>) {
-    match left {
-        None => std::future::pending().await,
-        Some(left) => tokio::time::sleep(left.clamp(EXPIRY_PAUSE, CLOCK_PATIENCE)).await,
-    }
 }
 
 /// What a certificate is worth to whom it was shown for.

@@ -212,6 +212,7 @@ mod tests {
             uid: 1,
             since: Timestamp(0),
             until: None,
+            is_seated: false,
             as_of: AsOf::default(),
         }
     }

@@ -31,6 +31,7 @@ mod own_keys;
 mod path;
 mod programs;
 mod scope;
+mod seat;
 mod service;
 mod session_limits;
 mod sources;
@@ -71,6 +72,7 @@ pub use programs::{
     BadProgram, ForcedCommand, LastLogin, Linger, ProgramChange, ProgramPolicy, Shell, Terminals, UnknownTerminals,
 };
 pub use scope::{BadScope, Contradiction, KeyChange, Scope, ScopePaths, Terms, TermsChange};
+pub use seat::{Common, ForEach, MonitorId, Seat};
 pub use service::{Service, Services, UnknownService};
 pub use session_limits::{BadSessionLimits, Bounds, SessionLimits, narrowest};
 pub use sources::{BadSource, Sources};

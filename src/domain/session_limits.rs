@@ -10,7 +10,7 @@ use super::ByteCount;
 /// `sessions=3 lasting=3600 idle=900 bandwidth=10M`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionLimits {
-    /// Most of them at the same time on one node.
+    /// Most of them at the same time, on all nodes together.
     pub at_once: Option<u32>,
     /// Seconds after which one ends.
     pub lasting: Option<u32>,

@@ -14,7 +14,7 @@ use crate::cell::{self, Privilege};
 use crate::config::Database;
 use crate::domain::ConnId;
 use crate::telemetry::Causes;
-use crate::wire::{EndReason, FromControl, FromZygote, LinkError, Office, ToControl};
+use crate::wire::{EndReason, FromControl, FromZygote, LinkError, Office, Post, ToControl};
 
 /// What time zones are and which is this host's, for times that operators and keys say without one, and for hours.
 const ZONES: [&str; 2] = ["/usr/share/zoneinfo", "/etc/localtime"];
@@ -103,6 +103,7 @@ impl Node<'_> {
         let ids = (self.privilege == Privilege::Root).then_some(self.settings.control_ids);
         let role = self.roles.control;
         let office = if self.leaving_service { Office::Leaving { pid: std::process::id() } } else { Office::Service };
+        let post = Post { office, monitor: self.id };
         let (database, paths) = (&self.settings.database, &self.settings.paths);
         let (run, audit) = (paths.run_dir(), paths.audit_dir());
         let writable: Vec<&Path> = database.directory().into_iter().chain([run.as_path(), audit.as_path()]).collect();
@@ -116,7 +117,7 @@ impl Node<'_> {
             Ok(()) => {
                 // Each password takes a block of 19 MiB, which would otherwise stay with the thread that judged it.
                 crate::sys::prepare_heap();
-                role(link, office)
+                role(link, post)
             }
             Err(error) => {
                 tracing::error!(error = %Causes(&error), "control could not drop its privileges");
@@ -156,6 +157,7 @@ impl Node<'_> {
                 return self.answer(ticket, facts.map(|facts| *facts), takes_certificates);
             }
             FromControl::Redeemed { ticket, key } => return self.welcome(ticket, key),
+            FromControl::Seated { ticket, full } => return self.seated(ticket, full),
             FromControl::OwnKeysSeen { conn } => return self.own_keys_seen(|_, record| record.conn == conn),
             FromControl::Notice(notice) => self.notice = notice,
             FromControl::Unable { ticket } => return self.unable(ticket),

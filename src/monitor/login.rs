@@ -12,9 +12,9 @@ use super::attaching::Helper;
 use super::cells::CellPlan;
 use super::node::Node;
 use super::poll::Token;
-use super::sessions::{Asked, Phase, Place, Probed, Waits};
+use super::sessions::{Asked, Phase, Probed, Waits};
 use super::system;
-use crate::authority::{self, Circumstances, Decision, Denial, Holder, Principal, Proven};
+use crate::authority::{self, Circumstances, Decision, Denial, Principal, Proven};
 use crate::cell::{Fault, Plan, Privilege};
 use crate::domain::{Claim, ClaimedName, Factors, Facts, KeyBlob, KeyFile, ProgramPolicy, Proof, Service, Timestamp};
 use crate::telemetry::Causes;
@@ -63,10 +63,7 @@ impl Node<'_> {
         let Some(at) = self.circumstances(slot) else { return Ok(()) };
         let earlier = self.sessions.get(slot).and_then(|s| s.proven.clone());
         match authority::decide(&claim.proof, facts, &at, earlier) {
-            Ok(Decision::In(principal)) => match self.take_place(slot, &principal) {
-                Ok(()) => self.grant(slot, *principal),
-                Err(sentence) => self.deny_in_words(slot, claim, sentence.clone(), sentence),
-            },
+            Ok(Decision::In(principal)) => self.take_place(slot, claim, *principal),
             Ok(Decision::Invited(welcome)) => {
                 if let Proof::Key(key) = &claim.proof {
                     self.ask(slot, Asked::Redeem(claim.user.clone(), key.clone(), welcome));
@@ -94,7 +91,7 @@ impl Node<'_> {
         Some(Circumstances { now: now(), from: peer.address.ip() })
     }
 
-    fn ask(&mut self, slot: u32, asked: Asked) {
+    pub(super) fn ask(&mut self, slot: u32, asked: Asked) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let question = asked.question();
@@ -123,7 +120,7 @@ impl Node<'_> {
     }
 
     /// Takes the question back that a ticket stands for, if its session still waits for it.
-    fn redeem(&mut self, ticket: u64) -> Option<(u32, Asked)> {
+    pub(super) fn redeem(&mut self, ticket: u64) -> Option<(u32, Asked)> {
         let slot = self.tickets.remove(&ticket)?;
         let Some(Phase::Login { waits, .. }) = self.sessions.get(slot).map(|s| &mut s.phase) else { return None };
         if !matches!(waits, Waits::Facts { ticket: open, .. } if *open == ticket) {
@@ -152,7 +149,7 @@ impl Node<'_> {
             }
             Some((slot, Asked::Claim(claim))) => self.decide(slot, &claim, facts.as_ref()),
             // Never answered so.
-            Some((slot, Asked::Redeem(..))) => self.tell_session(slot, &ToSession::Denied),
+            Some((slot, Asked::Redeem(..) | Asked::Seat(_))) => self.tell_session(slot, &ToSession::Denied),
         }
     }
 
@@ -179,6 +176,7 @@ impl Node<'_> {
                 tracing::warn!("an invitation cannot be taken up at the moment");
                 self.tell_session(slot, &ToSession::Denied)
             }
+            Some((slot, Asked::Seat(seating))) => self.seated_here(slot, *seating),
             Some((slot, Asked::Claim(claim))) => {
                 tracing::warn!(user = %claim.user, "login refused: facts cannot be had at the moment");
                 self.tell_session(slot, &ToSession::Denied)
@@ -201,7 +199,13 @@ impl Node<'_> {
 
     /// Somebody proven may not come in now, and is told why. The session goes on as one that is logging in, with nothing
     /// attached, for a moment: it has a sentence to show and no more.
-    fn deny_in_words(&mut self, slot: u32, claim: &Claim, why: String, sentence: String) -> Result<(), Error> {
+    pub(super) fn deny_in_words(
+        &mut self,
+        slot: u32,
+        claim: &Claim,
+        why: String,
+        sentence: String,
+    ) -> Result<(), Error> {
         if let Some(Phase::Login { peer, .. }) = self.sessions.get(slot).map(|s| &s.phase) {
             tracing::info!(conn = %peer.conn, peer = %peer.address, user = %claim.user, reason = why, "login refused");
         }
@@ -221,7 +225,7 @@ impl Node<'_> {
     }
 
     /// Believed: from here the session waits for its grants.
-    fn grant(&mut self, slot: u32, principal: Principal) -> Result<(), Error> {
+    pub(super) fn grant(&mut self, slot: u32, principal: Principal) -> Result<(), Error> {
         let Some(uid) = self.sessions.get(slot).map(|s| s.uid) else { return Ok(()) };
         let plan = match Plan::for_session(&principal, self.privilege, uid) {
             Ok(plan) => plan,
@@ -241,30 +245,6 @@ impl Node<'_> {
                 self.serve_nothing(slot, &principal, sentence, None)
             }
         }
-    }
-
-    /// Takes a place among the sessions that there may be. Nothing else happens between the count and the taking: this
-    /// process has one thread, and what it has begun counts from here on, whether its grants are there yet or not.
-    fn take_place(&mut self, slot: u32, principal: &Principal) -> Result<(), String> {
-        let place = Place::of(principal);
-        let begun = |holder| {
-            let places = self.sessions.iter().filter_map(|(_, session)| session.place.as_deref());
-            places.filter(|other| place.shares(other, holder)).count()
-        };
-        if let Some((holder, most)) = principal.limit_reached(begun) {
-            let whose = match holder {
-                Holder::Account => format!("account {}", place.account),
-                Holder::User => place.user.to_string(),
-                Holder::Key => "this key".to_owned(),
-                Holder::Certificate | Holder::Invitation => "this certificate".to_owned(),
-            };
-            let sessions = if most == 1 { "session" } else { "sessions" };
-            return Err(format!("{whose} may have {most} {sessions} at the same time, and has; end one and try again"));
-        }
-        if let Some(session) = self.sessions.get(slot) {
-            session.place = Some(Box::new(place));
-        }
-        Ok(())
     }
 
     fn await_helper(&mut self, slot: u32, principal: Principal, plan: Plan, helper: Helper) -> Result<(), Error> {
@@ -394,6 +374,7 @@ impl Node<'_> {
             },
             since: now(),
             until: principal.until_if_begun(now()),
+            is_seated: session.seat.is_some(),
             as_of: principal.as_of(),
         });
         tracing::info!(
@@ -406,6 +387,7 @@ impl Node<'_> {
         self.begin_trail(slot, principal);
         let Some(session) = self.sessions.get(slot) else { return Ok(()) };
         session.phase = Phase::Live { record: record.clone(), cell };
+        session.seat = None;
         session.pages = pages.clone();
         self.tell_control(ToControl::Opened(record));
         self.tell_session_with(slot, told, &pages.iter().map(|page| page.as_fd()).collect::<Vec<_>>())

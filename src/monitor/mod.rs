@@ -24,6 +24,7 @@ mod offences;
 mod poll;
 mod proxied;
 mod renewing;
+mod seats;
 mod sessions;
 mod shares;
 mod shells;
@@ -47,7 +48,7 @@ use crate::cell::groups::Groups;
 use crate::cell::{self, Privilege};
 use crate::config::{self, MonitorSettings};
 use crate::domain::{Facts, Layer, LayerReport};
-use crate::wire::{Link, LinkError, Office};
+use crate::wire::{Link, LinkError, Post};
 
 /// What runs in each session, made once in the zygote: host keys loaded, buffers ready.
 pub type SessionMain = Box<dyn Fn(Link) -> ExitCode>;
@@ -55,7 +56,7 @@ pub type SessionMain = Box<dyn Fn(Link) -> ExitCode>;
 /// The rooms that the monitor forks but may not know.
 pub struct Roles<'a> {
     /// Runs control until its link is gone. Called in a process without privilege.
-    pub control: &'a dyn Fn(Link, Office) -> ExitCode,
+    pub control: &'a dyn Fn(Link, Post) -> ExitCode,
     /// Prepares what all sessions share. Called in the zygote, while files of the host can still be opened. The text
     /// of an error says what to do.
     pub sessions: &'a dyn Fn() -> Result<SessionMain, String>,

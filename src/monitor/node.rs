@@ -21,6 +21,7 @@ use super::{Error, Roles, system};
 use crate::cell::Privilege;
 use crate::cell::groups::Groups;
 use crate::config::MonitorSettings;
+use crate::domain::MonitorId;
 use crate::telemetry::Causes;
 use crate::wire::{EndReason, FromSession, Link, LinkError, Noted, Notice, ToControl, ToSession, ToZygote, Why};
 
@@ -76,6 +77,8 @@ pub(super) struct Node<'a> {
     pub(super) finishing: Option<Instant>,
     /// When this node was started.
     pub(super) run: u64,
+    /// By what its sessions are told from those of other nodes.
+    pub(super) id: MonitorId,
     /// What could not be put on record, and is not told of yet.
     pub(super) unnoted: u64,
 }
@@ -122,6 +125,7 @@ impl<'a> Node<'a> {
             leaving_service: false,
             finishing: None,
             run: super::trail::run(),
+            id: super::seats::new_id()?,
             unnoted: 0,
         };
         node.poll.watch(&node.signals, Token::Signals).map_err(system("watch for signals"))?;
@@ -429,7 +433,11 @@ impl<'a> Node<'a> {
         let Some(session) = self.sessions.get(slot) else { return };
         match std::mem::replace(&mut session.phase, Phase::Ending { deadline }) {
             Phase::Live { record, .. } => self.tell_control(ToControl::Closed { conn: record.conn }),
-            Phase::Login { waits, .. } => self.drop_wait(waits),
+            Phase::Login { waits, .. } => {
+                let seat = session.seat.take();
+                self.give_back(seat);
+                self.drop_wait(waits);
+            }
             _ => {}
         }
     }
@@ -474,6 +482,7 @@ impl<'a> Node<'a> {
             }
             Phase::Login { peer, waits } => {
                 tracing::debug!(conn = %peer.conn, peer = %peer.address, "connection ended without a login");
+                self.give_back(session.seat);
                 self.drop_wait(waits);
             }
             Phase::Newborn | Phase::Spare if self.stopping.is_none() => {

@@ -15,9 +15,9 @@ use super::admission::Peer;
 use super::attaching::Helper;
 use super::cells::CellPlan;
 use super::ids::IdPool;
-use crate::authority::{Holder, Principal, Proven};
+use crate::authority::{Principal, Proven};
 use crate::cell::Plan;
-use crate::domain::{AccountName, Claim, ClaimedName, Facts, KeyBlob, Proof, UserName, Welcome};
+use crate::domain::{Claim, ClaimedName, ConnId, Facts, ForEach, KeyBlob, Proof, Seat, Welcome};
 use crate::wire::{FromSession, Link, Question, SessionRecord, Stamp, Why};
 
 /// Probes one connection may make: agents with many keys are common, 64 of them are not.
@@ -59,7 +59,9 @@ pub(super) struct Session {
     /// Whether it waits for control to look at its user's own keys.
     pub(super) awaits_own_keys: bool,
     /// Whose place among the sessions that there may be it takes, from the moment that it is believed.
-    pub(super) place: Option<Box<Place>>,
+    pub(super) place: Option<Box<Seat>>,
+    /// Its connection, if control has a seat for it and does not know yet that it lives.
+    pub(super) seat: Option<ConnId>,
     /// The bandwidths that it shares with others, for as long as it lives.
     pub(super) pages: Vec<Arc<OwnedFd>>,
     /// For the audit trail, from the moment somebody is in until the process has ended.
@@ -71,37 +73,6 @@ pub(super) struct Session {
     /// Whether its end was counted against its client already.
     pub(super) is_counted: bool,
     spent: Spent,
-}
-
-/// Whose a session is, for the limits of how many there may be.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) account: AccountName,
-    pub(super) user: UserName,
-    /// The key, if it is one.
-    pub(super) key: Option<String>,
-}
-
-impl Place {
-    /// That of a principal.
-    pub(super) fn of(principal: &Principal) -> Place {
-        Place {
-            account: principal.account().clone(),
-            user: principal.user().clone(),
-            key: principal.key().map(|key| key.fingerprint.clone()),
-        }
-    }
-
-    /// Whether another counts against the same limit.
-    pub(super) fn shares(&self, other: &Place, holder: Holder) -> bool {
-        match holder {
-            Holder::Account => self.account == other.account,
-            Holder::User => self.user == other.user,
-            Holder::Key | Holder::Certificate | Holder::Invitation => {
-                self.user == other.user && self.key.is_some() && self.key == other.key
-            }
-        }
-    }
 }
 
 /// Whose a session's deeds are, and what became of it.
@@ -136,7 +107,7 @@ impl Probed {
     pub(super) fn keep(question: Question, facts: Facts, now: Instant) -> Option<Probed> {
         match question {
             Question::Probe { user, key } => Some(Probed { user, key, facts, until: now + Self::GOOD_FOR }),
-            Question::Claim(_) | Question::Redeem { .. } => None,
+            Question::Claim(_) | Question::Redeem { .. } | Question::Seat { .. } => None,
         }
     }
 
@@ -220,19 +191,43 @@ pub(super) enum Asked {
     Claim(Box<Claim>),
     /// An invitation that a key takes up, and what its user will be told.
     Redeem(ClaimedName, KeyBlob, Box<Welcome>),
+    /// A seat for somebody who was believed.
+    Seat(Box<Seating>),
+}
+
+/// Somebody who was believed and waits for a seat.
+#[derive(Debug)]
+pub(super) struct Seating {
+    /// By what they were believed.
+    pub(super) claim: Claim,
+    /// Who they are.
+    pub(super) principal: Principal,
+    /// Their connection.
+    pub(super) conn: ConnId,
+    /// How many the limits leave for other nodes.
+    pub(super) left: ForEach<Option<u32>>,
 }
 
 impl Asked {
     /// The question, for control.
     pub(super) fn question(&self) -> Question {
         match self {
-            Asked::Probe(Question::Probe { user, key }) => Question::Probe { user: user.clone(), key: key.clone() },
-            Asked::Probe(Question::Claim(claim)) => Question::Claim(claim.clone()),
-            Asked::Probe(Question::Redeem { user, key }) | Asked::Redeem(user, key, _) => {
-                Question::Redeem { user: user.clone(), key: key.clone() }
+            Asked::Probe(question) => question.clone(),
+            Asked::Redeem(user, key, _) => Question::Redeem { user: user.clone(), key: key.clone() },
+            Asked::Seat(seating) => {
+                Question::Seat { conn: seating.conn, seat: seat_of(&seating.principal), left: seating.left }
             }
             Asked::Claim(claim) => Question::Claim((**claim).clone()),
         }
+    }
+}
+
+/// Whose a principal's session is, for the limits of how many there may be.
+pub(super) fn seat_of(principal: &Principal) -> Seat {
+    Seat {
+        account: principal.account().clone(),
+        user: principal.user().clone(),
+        key: principal.key().map(|key| key.fingerprint.clone()),
     }
 }
 
@@ -276,6 +271,7 @@ impl Session {
             proven: None,
             awaits_own_keys: false,
             place: None,
+            seat: None,
             pages: Vec::new(),
             trail: None,
             failures: 0,

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Deeds, Note};
 use crate::domain::{
-    AccountName, AsOf, Ban, Banned, Block, Bounds, Certified, Claim, ClaimedName, ConnId, Credential, Factors, Facts,
-    ForwardPolicy, Grant, HomePath, KeyBlob, KeyFile, LastLogin, Layout, Limits, ProgramPolicy, Services, Timestamp,
-    UploadPolicy, UserName, Welcome,
+    AccountName, AsOf, Ban, Banned, Block, Bounds, Certified, Claim, ClaimedName, Common, ConnId, Credential, Factors,
+    Facts, ForEach, ForwardPolicy, Grant, HomePath, KeyBlob, KeyFile, LastLogin, Layout, Limits, MonitorId,
+    ProgramPolicy, Seat, Services, Timestamp, UploadPolicy, UserName, Welcome,
 };
 
 /// From a session, the least trusted of our processes, to the monitor. The monitor holds the table of what may be
@@ -309,7 +309,7 @@ pub enum FromZygote {
 }
 
 /// What the monitor asks control.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Question {
     /// Facts about a key that was only offered.
     Probe {
@@ -326,6 +326,16 @@ pub enum Question {
         user: ClaimedName,
         /// The key that signed.
         key: KeyBlob,
+    },
+    /// A seat for a session among those of all nodes. Answered by [`FromControl::Seated`], and given back by
+    /// [`ToControl::Closed`].
+    Seat {
+        /// The session's connection.
+        conn: ConnId,
+        /// Whose it is.
+        seat: Seat,
+        /// How many the limits leave for other nodes: those of this one are counted already.
+        left: ForEach<Option<u32>>,
     },
 }
 
@@ -394,6 +404,15 @@ pub enum Office {
     },
 }
 
+/// What a control is told when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Post {
+    /// What it is for.
+    pub office: Office,
+    /// Whose it is.
+    pub monitor: MonitorId,
+}
+
 /// A live session, as `session list` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
@@ -437,6 +456,8 @@ pub struct SessionRecord {
     pub since: Timestamp,
     /// When it ends, if nothing is changed.
     pub until: Option<Timestamp>,
+    /// Whether it has a seat, because there may be only so many like it.
+    pub is_seated: bool,
     /// When the facts that granted it were so.
     pub as_of: AsOf,
 }
@@ -461,6 +482,13 @@ pub enum FromControl {
         ticket: u64,
         /// The key that has it, as `ssh-keygen -l` prints it; `None` when it was not to be had any more.
         key: Option<String>,
+    },
+    /// Answer to `Ask` for a seat.
+    Seated {
+        /// As asked.
+        ticket: u64,
+        /// What the sessions of other nodes have in common with it that are as many as there may be; `None` when it has one.
+        full: Option<Common>,
     },
     /// The database cannot be asked at the moment: the claim can be neither believed nor denied.
     Unable {

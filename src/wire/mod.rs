@@ -18,8 +18,8 @@ pub use audit::{Deeds, Holder, Note, Noted, Stamp, Why};
 pub use forwards::{Forward, Forwarded, Origin, Place, Reason, Refusal, Target};
 pub use link::{Link, LinkError, MOST_DESCRIPTORS, Received, peer_process};
 pub use messages::{
-    EndReason, Event, FromControl, FromSession, FromZygote, Granted, HeaderRule, Heading, Notice, Office, Question,
-    SessionRecord, ToControl, ToSession, ToZygote, Worth,
+    EndReason, Event, FromControl, FromSession, FromZygote, Granted, HeaderRule, Heading, Notice, Office, Post,
+    Question, SessionRecord, ToControl, ToSession, ToZygote, Worth,
 };
 pub use programs::{Ended, FromCell, FromWorker, NotStarted, Program, Size, Start, Terminal, ToWorker, WorkerOrder};
 pub use shared::{make_shared, map_shared, shared_clock};

@@ -6,7 +6,10 @@ pub(crate) mod postgres;
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
 
 use crate::forwards::Running;
 use crate::harness::{
@@ -19,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 as_root_and_rootless!(
     an_invitation_is_for_one_key_over_all_nodes,
+    sessions_are_counted_over_all_nodes,
     everything_of_a_revoked_login_is_gone_in_a_second,
     what_is_revoked_on_one_node_ends_on_the_other,
     what_is_withdrawn_on_one_node_ends_on_the_other_with_postgres,
@@ -155,6 +159,83 @@ fn an_invitation_is_for_one_key_over_all_nodes(identity: Identity) {
     let keys: serde_json::Value =
         serde_json::from_str(&pair.there.admin(&["key", "list", "bob", "--json"])).expect("JSON");
     assert_eq!(keys.as_array().expect("a list").iter().filter(|k| k["origin"] == "invite").count(), 3);
+}
+
+/// Half of those who come at the same moment come to each node.
+fn sessions_are_counted_over_all_nodes(identity: Identity) {
+    let mut pair = Pair::start(identity, "database_grace = 3600", "", Some(Postgres::start()));
+    let [bob] = pair.with_users(["bob"]);
+    pair.here.admin(&["user", "set", "bob", "--max-sessions", "3"]);
+    let here = bob.on(&pair.here);
+    let (many, barrier) = (10, Arc::new(Barrier::new(10)));
+    let comers: Vec<_> = (0..many)
+        .map(|n| {
+            let (login, barrier) = (if n % 2 == 0 { here.clone() } else { bob.clone() }, barrier.clone());
+            std::thread::spawn(move || {
+                barrier.wait();
+                Raw::try_connect(&login)
+            })
+        })
+        .collect();
+    let come: Vec<_> = comers.into_iter().map(|comer| comer.join().expect("a thread")).collect();
+    let (inside, refused): (Vec<_>, Vec<_>) = come.into_iter().partition(Result::is_ok);
+    assert_eq!((inside.len(), refused.len()), (3, many - 3), "{refused:?}");
+    for refused in refused {
+        let said = refused.expect_err("refused");
+        assert!(said.contains("bob may have 3 sessions at the same time, and has"), "{said}");
+    }
+    drop(inside);
+    let mut inside = Vec::new();
+    let comes_in = |login: &Login, inside: &mut Vec<Raw>| Raw::try_connect(login).map(|raw| inside.push(raw)).is_ok();
+    let fills = |login: &Login, inside: &mut Vec<Raw>, many: usize| {
+        let all_there = || inside.len() == many || { comes_in(login, inside) && inside.len() == many };
+        assert_eq!(wait_until(PATIENCE, all_there), Waiting::Came, "nobody gets the place");
+    };
+    fills(&here, &mut inside, 3);
+    let is_full = |login: &Login| Raw::try_connect(login).is_err();
+    assert!(is_full(&bob), "the other node counts its own alone");
+    // Control starts anew without forgetting them, and counts them once.
+    let control = pair.here.control_pid();
+    kill(control);
+    assert_eq!(wait_until(PATIENCE, || pair.here.control_pid_now().is_some_and(|pid| pid != control)), Waiting::Came);
+    assert_eq!(wait_until(PATIENCE, || pair.here.sessions().len() == 3), Waiting::Came);
+    assert_eq!(
+        wait_until(PATIENCE, || is_full(&bob)),
+        Waiting::Came,
+        "those of a control that was killed are forgotten"
+    );
+    drop(inside.pop());
+    fills(&bob, &mut inside, 3);
+    assert!(is_full(&here) && is_full(&bob));
+    // A node that dies says nothing; its sessions count for some seconds more.
+    let began = Instant::now();
+    pair.here.end(Signal::SIGKILL);
+    drop(inside.drain(..2));
+    fills(&bob, &mut inside, 3);
+    println!("those of a node that died do not count any more after {} ms", began.elapsed().as_millis());
+    assert!(is_full(&bob));
+    // One that is stopped leaves none behind: this node counts again by itself, and the first finds three places.
+    pair.here.serve();
+    drop(inside);
+    let mut inside = Vec::new();
+    fills(&bob, &mut inside, 3);
+    assert!(is_full(&here));
+    pair.there.end(Signal::SIGTERM);
+    let told = Raw::try_connect(&here).map(drop);
+    assert!(told.is_ok(), "those of a node that was stopped count: {told:?}");
+    // While the database is away each counts by itself, and nobody waits for it.
+    let first = Raw::connect(&here);
+    pair.postgres.as_mut().expect("a server").stop();
+    let tells = || pair.here.admin(&["status"]).contains("has been away for");
+    assert_eq!(wait_until(PATIENCE, tells), Waiting::Came, "nobody is told");
+    let others = [Raw::connect(&here), Raw::connect(&here)];
+    assert!(is_full(&here));
+    drop((first, others));
+}
+
+fn kill(pid: u32) {
+    let pid = nix::unistd::Pid::from_raw(pid.try_into().expect("a process id"));
+    nix::sys::signal::kill(pid, Signal::SIGKILL).expect("end control");
 }
 
 fn what_is_revoked_on_one_node_ends_on_the_other(identity: Identity) {

@@ -12,10 +12,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::faults::Transfer;
-use crate::harness::{Finished, Identity, Login, Node, Waiting, finish, wait_until};
+use crate::harness::{Finished, Identity, Login, Node, Raw, Waiting, finish, wait_until};
 
 as_root_and_rootless!(
     the_release_on_disk_takes_over,
+    those_who_finish_in_the_old_process_count_still,
     a_bad_configuration_changes_nothing,
     a_service_that_nobody_takes_over_is_told_of,
     without_a_node_there_is_nothing_to_upgrade,
@@ -102,6 +103,25 @@ fn the_release_on_disk_takes_over(identity: Identity) {
     }
     transfer.goes_on();
     transfer.finish(&site.node, "www/site1");
+}
+
+fn those_who_finish_in_the_old_process_count_still(identity: Identity) {
+    let (mut site, bob) = Site::new(identity);
+    site.node.admin(&["user", "set", "bob", "--max-sessions", "2"]);
+    let mut transfer = Transfer::begin(&bob);
+    let upgrading = site.upgrade(&[]);
+    assert!(site.node.await_end().success());
+    site.start();
+    ended(upgrading).ok();
+    let second = Raw::connect(&bob);
+    let said = Raw::try_connect(&bob).expect_err("a third session");
+    assert!(said.contains("bob may have 2 sessions at the same time, and has"), "{said}");
+    drop(second);
+    transfer.goes_on();
+    transfer.finish(&site.node, "www/site1");
+    let mut two = Vec::new();
+    let both = || Raw::try_connect(&bob).map(|raw| two.push(raw)).is_ok() && two.len() == 2;
+    assert_eq!(wait_until(PATIENCE, both), Waiting::Came, "one that has ended counts");
 }
 
 mod with_root_only {

@@ -22,7 +22,7 @@ pub(super) struct TermsOptions {
     /// Addresses to come from: 192.0.2.7, 192.0.2.0/24, 192.0.2.* or !192.0.2.9, with commas between; none for everywhere
     #[arg(long, value_name = "ADDRESSES", value_parser = or_none(sources))]
     from: Option<Setting<Sources>>,
-    /// Most sessions at the same time, on each node; none for any number
+    /// Most sessions at the same time, on all nodes together; none for any number
     #[arg(long, value_name = "NUMBER", value_parser = or_none(sessions))]
     max_sessions: Option<Setting<u32>>,
     /// How long a session may last, for example 45m, 8h or 7d; none for ever

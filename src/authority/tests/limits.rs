@@ -1,6 +1,7 @@
 //! Limits of sessions, and hours.
 
 use super::*;
+use crate::domain::{Common, ForEach};
 
 #[test]
 fn limits_of_sessions_bind_all_at_once() {
@@ -12,12 +13,10 @@ fn limits_of_sessions_bind_all_at_once() {
     facts.account.terms = limits(Some(5), None, "1M");
     facts.user.terms = limits(Some(2), Some(60), "2M");
     let Ok(Decision::In(principal)) = decide(&password(), Some(&facts), &here(), None) else { panic!("not let in") };
-    assert_eq!(principal.limit_reached(|_| 1), None);
-    assert_eq!(principal.limit_reached(|_| 2), Some((Holder::User, 2)));
-    assert_eq!(
-        principal.limit_reached(|holder| if holder == Holder::Account { 5 } else { 0 }),
-        Some((Holder::Account, 5))
-    );
+    let of_all = |begun| ForEach { account: begun, user: begun, key: begun };
+    assert_eq!(principal.most_sessions().reached(&of_all(1)), None);
+    assert_eq!(principal.most_sessions().reached(&of_all(2)), Some(Common::User));
+    assert_eq!(principal.most_sessions().reached(&ForEach { account: 5, ..of_all(0) }), Some(Common::Account));
     assert_eq!(principal.until_if_begun(Timestamp(1_000)), Some(Timestamp(1_060)));
     assert_eq!(principal.bounds().bandwidths().map(|rate| rate.to_string()).collect::<Vec<_>>(), ["1M"]);
 }

@@ -20,6 +20,7 @@ mod migrated;
 mod own_keys;
 mod programs;
 mod revocations;
+mod seats;
 pub(super) mod tables;
 mod terms;
 #[cfg(test)]

@@ -462,6 +462,9 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("audit", "what happened belongs to the database it happened in; enclos audit prints it"),
     ("change_count", "nodes of this database count by it"),
     ("changes", "nodes of this database have heard of them"),
+    ("monitors", "nodes of this database live"),
+    ("seats", "sessions on nodes of this database live"),
+    ("seat_turns", "nodes of this database take turns by them"),
 ];
 
 /// A table by its name.
