@@ -247,8 +247,8 @@ fn limits_and_hours_are_explained(identity: Identity) {
     let told = ask("2026-11-26T12:00:00Z");
     for part in [
         "allowed (login)",
-        "at most 9 at the same time on a node (account-sessions)",
-        "at most 1 at the same time on a node (key-sessions)",
+        "at most 9 at the same time on all nodes (account-sessions)",
+        "at most 1 at the same time on all nodes (key-sessions)",
         "at most 28800 s long (user-lasting)",
         "at most 900 s without a byte either way (account-idle)",
         "at most 1M a second each way (key-bandwidth)",

@@ -338,7 +338,7 @@ fn explained(view: &ExplanationView) -> String {
 /// A limit of a session in words.
 fn limit(what: &str, most: u64) -> String {
     match what {
-        "sessions" => format!("{most} at the same time on a node"),
+        "sessions" => format!("{most} at the same time on all nodes"),
         "lasting" => format!("{most} s long"),
         "idle" => format!("{most} s without a byte either way"),
         _ => ByteCount::try_from(most).map_or_else(|bad| bad.to_string(), |rate| format!("{rate} a second each way")),
