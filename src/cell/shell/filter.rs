@@ -143,11 +143,17 @@ const REFUSED_IOCTLS: &[(&str, &[u64])] = &[
         "other line disciplines, which load drivers for serial networks (CVE-2017-2636, CVE-2023-6546)",
         &[libc::TIOCSETD],
     ),
-    ("the project of a file, by which disk quotas count", &[FS_IOC_FSSETXATTR]),
+    (
+        "the project of a file, by which disk quotas count; flags, of which one says that what a directory gets belongs to its \
+         project",
+        &[FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS],
+    ),
 ];
 
 /// `_IOW('X', 32, struct fsxattr)` (linux/fs.h).
 const FS_IOC_FSSETXATTR: u64 = 0x401c_5820;
+/// `_IOW('f', 2, long)`.
+const FS_IOC_SETFLAGS: u64 = 0x4008_6602;
 
 /// Leases, which hold up whoever else opens a file: the account's own web server, or who writes what here is read-only.
 /// The second is Linux 6.19's.

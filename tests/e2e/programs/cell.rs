@@ -69,6 +69,9 @@ fn the_world_is_read_only_and_closed(identity: Identity) {
         "ls /dev/vda /dev/sda /dev/mem",
         "python3 -c 'import fcntl,termios; fcntl.ioctl(0, termios.TIOCSTI, b\"x\")'",
         "python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'",
+        // Flags and project of a file, by which quotas count (FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR): read, and written as they are.
+        "python3 -c 'import fcntl,os; f=os.open(\".\",0); fcntl.ioctl(f, 0x40086602, fcntl.ioctl(f, 0x80086601, bytes(8)))'",
+        "python3 -c 'import fcntl,os; f=os.open(\".\",0); fcntl.ioctl(f, 0x401c5820, fcntl.ioctl(f, 0x801c581f, bytes(28)))'",
     ] {
         let ended = finish(&mut run(&dev, attempt), "");
         assert!(!ended.status.success(), "{attempt}: {ended:?}");
