@@ -22,7 +22,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("session", &["domain", "wire", "cell", "files", "sftp", "config", "telemetry"]),
     ("monitor", &["domain", "sys", "authority", "wire", "cell", "config", "telemetry"]),
     ("control", &["domain", "authority", "wire", "config", "telemetry"]),
-    ("admin", &["domain", "control", "config", "telemetry"]),
+    ("admin", &["domain", "files", "control", "config", "telemetry"]),
 ];
 
 /// Foreign libraries that have a home: the beginnings of the paths of files that may name them.

@@ -68,6 +68,11 @@ fn components(text: &str) -> Result<Vec<&str>, BadPath> {
 pub struct RelPath(String);
 
 impl RelPath {
+    /// That of the home itself.
+    pub fn from_home() -> RelPath {
+        RelPath(String::new())
+    }
+
     /// The path as text; `.` for the home itself.
     pub fn as_str(&self) -> &str {
         if self.0.is_empty() { "." } else { &self.0 }

@@ -163,11 +163,20 @@ pub enum Setting<T> {
 
 impl<T> Setting<T> {
     /// Makes the change.
-    pub(super) fn apply(self, to: &mut Option<T>) {
+    pub fn apply(self, to: &mut Option<T>) {
         match self {
             Setting::Kept => {}
             Setting::Unset => *to = None,
             Setting::Set(value) => *to = Some(value),
+        }
+    }
+
+    /// The same setting of what a value comes to.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Setting<U> {
+        match self {
+            Setting::Kept => Setting::Kept,
+            Setting::Unset => Setting::Unset,
+            Setting::Set(value) => Setting::Set(of(value)),
         }
     }
 }

@@ -28,6 +28,7 @@ mod overlay;
 mod partial;
 mod parts;
 mod policy;
+pub mod quota;
 #[cfg(test)]
 mod race;
 mod remove;

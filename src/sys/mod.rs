@@ -16,6 +16,7 @@ mod heap;
 mod landlock_abi;
 mod mount_attr;
 mod namespaces;
+mod projects;
 mod signals;
 
 pub use append::append_at;
@@ -30,4 +31,5 @@ pub use heap::{prepare_heap, trim_heap, trim_stack};
 pub use landlock_abi::landlock_abi;
 pub use mount_attr::{MountAttr, set_mount_attr};
 pub use namespaces::unshare;
+pub use projects::{Project, ProjectQuota, project, project_quota, set_project, set_project_limits};
 pub use signals::{ignore_child_exits, restore_signals};

@@ -53,6 +53,9 @@ pub(super) enum Command {
     /// Directories that a user may reach
     #[command(subcommand)]
     Grant(Grant),
+    /// Limits of what directories take on disk, where their filesystem has quotas of projects
+    #[command(subcommand)]
+    Quota(super::quotas::Quota),
     /// Public keys of a user
     #[command(subcommand)]
     Key(Key),

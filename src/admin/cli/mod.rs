@@ -14,6 +14,7 @@ mod invitations;
 mod limit_options;
 mod program_options;
 mod quickstart;
+mod quotas;
 mod report;
 mod sessions;
 mod start;
@@ -86,6 +87,8 @@ enum CommandError {
     File { what: &'static str, path: std::path::PathBuf, source: std::io::Error },
     #[error("{0}")]
     Input(String),
+    #[error("{path}")]
+    Quota { path: String, source: crate::files::quota::QuotaError },
     #[error("make a key")]
     Key(#[from] ssh_key::Error),
     #[error("print the result")]
@@ -145,6 +148,7 @@ fn dispatch(arguments: Arguments) -> Result<Next> {
         Command::Account(command) => accounts::run(&context, command)?,
         Command::User(command) => users::run(&context, *command)?,
         Command::Grant(command) => grants::run(&context, command)?,
+        Command::Quota(command) => quotas::run(&context, command)?,
         Command::Key(command) => credentials::run_key(&context, command)?,
         Command::Passwd(options) => credentials::run_passwd(&context, &options)?,
         Command::Totp(command) => credentials::run_totp(&context, command)?,

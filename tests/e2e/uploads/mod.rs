@@ -1,6 +1,7 @@
 //! What a user uploads is written as the operator says: under which names, with which permissions, how large.
 
 mod atomic;
+mod quotas;
 mod space;
 
 use std::fs;

@@ -40,7 +40,7 @@ mod as_root {
 }
 
 /// A running server whose accounts lie on a disk of their own, on which `prepare` has done what it needs.
-fn on_disk(make: impl FnOnce(&Path) -> Disk, prepare: impl FnOnce(&Path)) -> (Node, Login, Disk) {
+pub(super) fn on_disk(make: impl FnOnce(&Path) -> Disk, prepare: impl FnOnce(&Path)) -> (Node, Login, Disk) {
     let mut node = Node::prepare(Identity::root());
     let accounts = node.home("acme").parent().expect("a directory").to_owned();
     let disk = make(&accounts);
@@ -52,12 +52,12 @@ fn on_disk(make: impl FnOnce(&Path) -> Disk, prepare: impl FnOnce(&Path)) -> (No
     (node, bob, disk)
 }
 
-fn site(node: &Node) -> PathBuf {
+pub(super) fn site(node: &Node) -> PathBuf {
     node.home("acme").join("www/site1")
 }
 
 /// Writes megabytes until the server refuses one; what it says, and what it says to the close after that.
-fn fill(raw: &mut Raw, path: &[u8]) -> (String, Reply) {
+pub(super) fn fill(raw: &mut Raw, path: &[u8]) -> (String, Reply) {
     let Reply::Handle(handle) = raw.open(path, open::WRITE | open::CREATE | open::TRUNCATE) else {
         panic!("cannot open")
     };
@@ -72,7 +72,7 @@ fn fill(raw: &mut Raw, path: &[u8]) -> (String, Reply) {
 }
 
 /// Uploads beyond what there is room for, in both ways: what was there before stays in one of them.
-fn runs_out(node: &Node, bob: &Login, sentence: &str) {
+pub(super) fn runs_out(node: &Node, bob: &Login, sentence: &str) {
     fs::write(node.dir().join("small"), "before").expect("a file");
     for uploads in ["direct", "atomic"] {
         node.admin(&["user", "set", "bob", "--uploads", uploads]);
@@ -120,7 +120,7 @@ fn a_used_up_quota() {
 }
 
 /// An ext4 disk that counts what `kind` says.
-fn ext4_with_quotas(at: &Path, kind: &str) -> Disk {
+pub(super) fn ext4_with_quotas(at: &Path, kind: &str) -> Disk {
     let make = ["mkfs.ext4", "-q", "-O", "quota,project", "-E", &format!("quotatype={kind}")];
     Disk::image_with(at, 64, &make, &format!("loop,{kind}"))
 }
