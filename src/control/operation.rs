@@ -31,8 +31,8 @@ use super::store::{About, AuditPage, AuditQuery, Rights, Store, StoreError};
 use crate::config::Ids;
 use crate::domain::{
     AccountFacts, AccountName, Ban, BanOrigin, Banned, Contradiction, ForwardChange, HomePath, INVITE, InvitationId,
-    KeyChange, LimitChange, Logins, Mode, OwnKeys, Principals, ProgramChange, RelPath, Secret, Services, Status,
-    TermsChange, Timestamp, UploadChange, UserFacts, UserName, View,
+    KeyChange, LimitChange, Logins, Mode, OwnKeys, Principals, ProgramChange, QuotaChange, RelPath, Secret, Services,
+    Status, TermsChange, Timestamp, UploadChange, UserFacts, UserName, View,
 };
 
 /// One request of an operator.
@@ -65,6 +65,12 @@ pub enum Operation {
     AccountRemove {
         name: AccountName,
         with_users: bool,
+    },
+    /// Done already, by the command line in the filesystem: control puts it on record.
+    QuotaSet {
+        name: AccountName,
+        path: RelPath,
+        change: QuotaChange,
     },
     UserAdd {
         name: UserName,
@@ -306,6 +312,7 @@ impl Operation {
             | Operation::AccountSetTerms { name, .. }
             | Operation::CaAdd { holder: CaHolder::Account { name }, .. }
             | Operation::AccountSetLimits { name, .. }
+            | Operation::QuotaSet { name, .. }
             | Operation::AccountRemove { name, .. } => About::Account(name.clone()),
             Operation::BanAdd { .. } | Operation::BanRemove { .. } => About::Bans,
             // Those that only ask, and whatever is not thought of here.
@@ -499,6 +506,7 @@ pub(super) async fn apply(store: &Store, ids: Ids, operation: Operation) -> Resu
         Operation::AccountSetStatus { name, status } => accounts::set_status(store, name, status).await,
         Operation::AccountSetTerms { name, change } => accounts::set_terms(store, name, change).await,
         Operation::AccountSetLimits { name, change } => accounts::set_limits(store, name, change).await,
+        Operation::QuotaSet { name, .. } => accounts::note(store, &name).await,
         Operation::AccountRemove { name, with_users } => accounts::remove(store, name, with_users).await,
         Operation::UserAdd { name, account, services, view, uploads, forwards, programs, limits } => {
             let policies = users::Policies { uploads, forwards, programs, limits };

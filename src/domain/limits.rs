@@ -187,6 +187,15 @@ pub struct LimitChange {
     pub cpu: Setting<Cpu>,
 }
 
+/// What becomes of the limits of what a directory with everything in it takes on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaChange {
+    /// Most bytes; the kernel makes whole KiB of them.
+    pub space: Setting<u64>,
+    /// Most files and directories.
+    pub files: Setting<u64>,
+}
+
 impl LimitChange {
     /// The limits with the change made.
     #[must_use]

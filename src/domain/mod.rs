@@ -63,7 +63,7 @@ pub use hours::{BadHours, Hours, Opening};
 pub use invitation::{INVITE, InvitationFacts, InviteCode, Welcome};
 pub use key_line::{BadLine, KeyLine, KeyOption};
 pub use layer::{Layer, LayerReport, UnknownLayer};
-pub use limits::{BadLimit, Cpu, LimitChange, Limits, Memory, Processes};
+pub use limits::{BadLimit, Cpu, LimitChange, Limits, Memory, Processes, QuotaChange};
 pub use name::{AccountName, BadName, UserName};
 pub use name_pattern::{BadPattern, NamePattern, NamePatterns};
 pub use own_keys::{KeyFile, OwnKeys, UnknownOwnKeys};

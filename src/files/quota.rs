@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::domain::{RelPath, Setting};
+use crate::domain::{QuotaChange, RelPath, Setting};
 use crate::sys::{self, Project, ProjectQuota};
 
 /// Numbers of the projects that are made here; those below are the host's own.
@@ -46,15 +46,6 @@ pub struct Usage {
     pub used: u64,
     /// At most, if there is a limit.
     pub most: Option<u64>,
-}
-
-/// What becomes of the limits of a directory.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Change {
-    /// Most bytes on disk; the kernel makes whole KiB of them.
-    pub space: Setting<u64>,
-    /// Most files and directories.
-    pub files: Setting<u64>,
 }
 
 /// Why a quota cannot be set, lifted or told. The text says what to do.
@@ -141,7 +132,7 @@ pub fn of(home: &Path, path: &RelPath) -> Result<Option<Quota>, QuotaError> {
 
 /// Limits a directory with everything in it. The limits hold first, then what is there already is counted; if that is
 /// interrupted, the same again goes on.
-pub fn limit(home: &Path, path: &RelPath, change: Change) -> Result<Quota, QuotaError> {
+pub fn limit(home: &Path, path: &RelPath, change: QuotaChange) -> Result<Quota, QuotaError> {
     let directory = open(home, path)?;
     sys::project_quota(&directory, 0).map_err(|_| QuotaError::Uncounted)?;
     let project = match belongs(&directory)? {

@@ -11,7 +11,7 @@ use super::table::layout;
 use super::upload_options::or_none;
 use super::{CommandError, Context, Result, report};
 use crate::control::{AccountView, GrantView, Operation, Outcome};
-use crate::domain::{AccountName, ByteCount, RelPath, Setting};
+use crate::domain::{AccountName, ByteCount, QuotaChange, RelPath, Setting};
 use crate::files::quota::{self, Quota as Found, QuotaError, Usage};
 
 #[derive(Debug, Subcommand)]
@@ -67,10 +67,11 @@ pub(super) fn run(context: &Context<'_>, command: Quota) -> Result<()> {
         Quota::List { account } => list(context, account.as_ref()),
         Quota::Set(set) => {
             only_root()?;
-            let change = quota::Change { space: set.space()?, files: set.files() };
+            let change = QuotaChange { space: set.space()?, files: set.files() };
             let found = account(context, &set.account)?;
             let limited = quota::limit(Path::new(found.home.as_str()), &set.path, change);
             let limited = limited.map_err(|source| failed(&found, &set.path, source))?;
+            note(context, &set.account, &set.path, change)?;
             print(context, &[shown(set.account, set.path, limited)])
         }
         Quota::Remove { account: name, path } => {
@@ -78,6 +79,7 @@ pub(super) fn run(context: &Context<'_>, command: Quota) -> Result<()> {
             let found = account(context, &name)?;
             let home = Path::new(found.home.as_str());
             quota::lift(home, &path).map_err(|source| failed(&found, &path, source))?;
+            note(context, &name, &path, QuotaChange { space: Setting::Unset, files: Setting::Unset })?;
             let done = format!("{} may take what it likes", shown_path(&found, &path));
             report::print(&Outcome::Done(done), context.json)
         }
@@ -98,6 +100,11 @@ impl Set {
     fn files(&self) -> Setting<u64> {
         self.files.map_or(Setting::Kept, |setting| setting.map(NonZeroU64::get))
     }
+}
+
+/// Has control put on record what was done here.
+fn note(context: &Context<'_>, account: &AccountName, path: &RelPath, change: QuotaChange) -> Result<()> {
+    context.ask(Operation::QuotaSet { name: account.clone(), path: path.clone(), change }).map(drop)
 }
 
 fn only_root() -> Result<()> {

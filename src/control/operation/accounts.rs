@@ -91,6 +91,13 @@ pub(super) async fn set_limits(store: &Store, name: AccountName, wanted: LimitCh
     Ok(Done { affected, ..show(store, &name).await? })
 }
 
+/// Puts on record what was done elsewhere, about an account that there is.
+pub(super) async fn note(store: &Store, name: &AccountName) -> Result<Done> {
+    account(store, name).await?;
+    commit(store.change().await?).await?;
+    Ok(Done::said(String::new(), Affected::Nobody))
+}
+
 pub(super) async fn remove(store: &Store, name: AccountName, with_users: bool) -> Result<Done> {
     let found = account(store, &name).await?;
     let users = store.user_count(found.id).await?;

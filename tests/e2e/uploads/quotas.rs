@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::space::{ext4_with_quotas, fill, on_disk, runs_out, site};
+use crate::audit::await_event;
 use crate::harness::{Disk, Finished, Identity, Login, Node, Raw, Reply, finish, open, run_tool, sftp, ssh, text};
 
 as_root_and_rootless!(where_nothing_is_counted_no_quota_can_be_set);
@@ -139,6 +140,12 @@ fn a_directory_takes_no_more() {
     assert_eq!(listed(&node), serde_json::json!([]));
     put(&mut raw, b"/large", 25);
     self::refused(&node, "remove acme www/site1", "it has no quota");
+    let set = |change: serde_json::Value| {
+        let detail = serde_json::json!({ "name": "acme", "path": "www/site1", "change": change });
+        await_event(&node, "policy-changed", |event| event["operation"] == "quota-set" && event["detail"] == detail)
+    };
+    assert_eq!(set(serde_json::json!({ "space": { "set": 20 * MEBIBYTE }, "files": { "set": 8 } }))["account"], "acme");
+    set(serde_json::json!({ "space": "unset", "files": "unset" }));
 }
 
 /// The projects of what lies in a directory, by name.
