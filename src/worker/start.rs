@@ -118,7 +118,10 @@ fn become_program(
         if matches!(start.program, Program::Shell)
             && let Err(error) = skel::fill(&user.home)
         {
-            complain_of_home(streams, &error);
+            // Whoever reads the output of a program has not asked for that.
+            if streams.terminal.is_some() {
+                complain_of_home(streams, &error);
+            }
         }
         if let (Some(greeting), Some(_)) = (&start.greeting, &start.terminal) {
             greet(user, streams, greeting);
@@ -147,7 +150,7 @@ fn greet(user: &User, streams: &Streams, greeting: &str) {
 /// No reason to turn somebody away either.
 fn complain_of_home(streams: &Streams, error: &std::io::Error) {
     let errno = Errno::from_io_error(error).unwrap_or(Errno::IO);
-    let said = format!("your home could not be given its first files: {}\r\n", super::reason(errno));
+    let said = format!("your home could not be given all of its first files: {}\r\n", super::reason(errno));
     // There is nobody else to tell if this fails too.
     rustix::io::write(&streams.own[2], said.as_bytes()).unwrap_or_default();
 }
