@@ -5,6 +5,7 @@
 
 mod captured;
 mod clients;
+mod elsewhere;
 mod files;
 mod forwards;
 mod layers;
