@@ -25,18 +25,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SQLITE: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
     PRAGMA foreign_keys = ON;";
 
+/// Changes are made one after the other, and seats of an account are taken so: a node that is gone in the middle of it, with its
+/// machine or its network, would hold up all others until TCP gives up, which takes hours.
+const POSTGRES: &str = "SET idle_in_transaction_session_timeout = '10s';";
+
 /// Opens the database. SQLite's is made if it is not there.
 pub(super) async fn connect(database: &Database) -> Result<AnyPool, StoreError> {
     sqlx::any::install_default_drivers();
     let failed = |source| StoreError::Open { database: database.clone(), source };
     let options = options(database).map_err(failed)?;
     let pool = AnyPoolOptions::new().max_connections(MOST_CONNECTIONS).acquire_timeout(PATIENCE);
-    let pool = match database {
-        Database::Server(_) => pool,
-        Database::File(_) => pool.after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(SQLITE).execute(connection).await.map(drop) })
-        }),
+    let settings = match database {
+        Database::Server(_) => POSTGRES,
+        Database::File(_) => SQLITE,
     };
+    let pool = pool.after_connect(move |connection, _| {
+        Box::pin(async move { sqlx::raw_sql(settings).execute(connection).await.map(drop) })
+    });
     pool.connect_with(options).await.map_err(failed)
 }
 

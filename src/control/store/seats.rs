@@ -225,4 +225,19 @@ mod tests {
     async fn of_many_at_the_same_moment_one_gets_the_last_on_postgres() {
         of_many_at_the_same_moment_one_gets_the_last(on_postgres()).await;
     }
+
+    /// Nobody commits, and nobody closes the connection.
+    #[tokio::test]
+    async fn a_node_that_is_gone_in_its_turn_holds_up_nobody_for_long_on_postgres() {
+        let fresh = on_postgres();
+        let (gone, store) =
+            (Store::open(&fresh.database).await.expect("a database"), Store::open(&fresh.database).await.expect("it"));
+        let mut change = gone.pool.begin().await.expect("a change");
+        let turn = sqlx::query("UPDATE seat_turns SET taken = taken + 1 WHERE id = $1").bind(turn(&seat("bob", "k")));
+        turn.execute(&mut *change).await.expect("its turn");
+        let left = left(None, Some(1), None);
+        assert_eq!(store.take_seat(HERE, ConnId(1), &seat("bob", "k"), &left).await.expect("an answer"), None);
+        change.commit().await.expect_err("its turn is over");
+        store.close().await;
+    }
 }
