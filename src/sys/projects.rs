@@ -1,4 +1,4 @@
-//! Projects of files, by which ext4, XFS and F2FS count disk quotas: `FS_IOC_FSGETXATTR` (linux/fs.h) and `quotactl_fd(2)`.
+//! Projects of files, by which ext4 and XFS count disk quotas: `FS_IOC_FSGETXATTR` (linux/fs.h) and `quotactl_fd(2)`.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
