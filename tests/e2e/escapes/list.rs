@@ -5,7 +5,7 @@ use Means::{Captured, Clients, Forward, Packets, Program};
 use super::clients::{self, Client};
 use super::table::{Attack, Means, Protocol, Reason};
 use super::world::Kind;
-use super::{files, forwards, race};
+use super::{files, forwards, race, requests};
 
 const EVERY: &[Client] = &Client::ALL;
 const BUT_GIT: &[Client] = &[Client::Sftp, Client::Scp, Client::OldScp, Client::Rsync];
@@ -151,7 +151,9 @@ pub(super) const ALL: &[Attack] = &[
     attack("X26", "extensions that tell of users", &[Packets(files::names_of_users)]),
     attack("X27", "forged, foreign and closed handles", &[Packets(files::handles)]),
     attack("X28", "names that are none, or too much of one", &[Packets(files::odd_names)]),
+    attack("X29", "requests that are none, cut off or too long", &[Packets(requests::malformed)]),
     attack("X30", "pipes, sockets and devices in place of files", &[Packets(files::no_files)]),
+    attack("X31", "offsets and sizes that no file has, and handles without end", &[Packets(requests::extremes)]),
     attack(
         "X33 X34 X35",
         "set-id bits and other owners",

@@ -13,6 +13,7 @@ mod list;
 mod loot;
 mod programs;
 mod race;
+mod requests;
 mod table;
 mod world;
 
