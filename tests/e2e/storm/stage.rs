@@ -238,7 +238,9 @@ fn set_clock(node: &mut Node) -> Option<PathBuf> {
     // Loaded into the server alone: what it keeps in /dev/shm belongs to the first that loads it.
     let (script, server) = (node.dir().join("enclos.sh"), node.identity().enclos());
     let (library, server, time) = (text(&library), text(&server), text(&clock));
-    let clock_of = format!("FAKETIME_TIMESTAMP_FILE={time} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1");
+    // Its times of files are made under a lock that all its processes share, and that whoever is killed there never gives back.
+    let clock_of =
+        format!("FAKETIME_TIMESTAMP_FILE={time} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1");
     let lines = [
         "#!/bin/sh",
         "for last; do :; done",
