@@ -5,7 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
 
 use super::serve::Control;
 use super::store::StoreError;
@@ -15,6 +17,8 @@ use crate::wire::{FromControl, LinkError, SessionRecord};
 
 /// How often others are told that this node is there.
 const BEAT: Duration = Duration::from_secs(5);
+/// After how long without a word all that was written is written again. Others forget a node after an hour.
+const LONG_SILENCE: Duration = Duration::from_secs(60);
 
 /// Sessions of this node of which there may be only so many.
 #[derive(Debug, Default)]
@@ -41,6 +45,11 @@ impl Seats {
             // Deleting what is not there, and writing what is, does no harm.
             Taken::Perhaps => drop(self.written.insert(conn, Known::Perhaps)),
         }
+    }
+
+    /// Others may have forgotten this node's.
+    fn doubt(&mut self) {
+        self.written.values_mut().for_each(|known| *known = Known::Perhaps);
     }
 
     /// What has to be written, and what is written and has to go.
@@ -122,12 +131,17 @@ impl Control {
         }
     }
 
-    /// Writes down what has changed, for as long as control runs.
+    /// Writes down what has changed, and says that this node is there, for as long as control runs.
     pub(super) async fn keep_seats(self: Arc<Self>) {
+        let (mut beat, mut heard) = (tokio::time::interval(BEAT), Instant::now());
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = self.seats_changed.notified() => {}
-                () = tokio::time::sleep(BEAT) => self.say_that_we_are_here().await,
+                _ = beat.tick() => match self.say_that_we_are_here(heard).await {
+                    Ok(()) => heard = Instant::now(),
+                    Err(error) => self.note_seats(&error),
+                },
             }
             if let Err(error) = self.write_seats().await {
                 self.note_seats(&error);
@@ -135,24 +149,24 @@ impl Control {
         }
     }
 
-    async fn say_that_we_are_here(&self) {
-        let is_there = !self.seats().written.is_empty();
-        let said = async {
-            // After a long silence others have forgotten them.
-            if is_there && self.store.monitor_is_here(self.id).await? {
-                self.seats().written.clear();
-            }
-            if is_there { self.store.forget_silent_monitors().await } else { Ok(()) }
-        };
-        if let Err(error) = said.await {
-            self.note_seats(&error);
+    /// `heard` is when the database was told so before.
+    async fn say_that_we_are_here(&self, heard: Instant) -> Result<(), StoreError> {
+        if heard.elapsed() > LONG_SILENCE {
+            self.seats().doubt();
         }
+        if self.seats().written.is_empty() {
+            return Ok(());
+        }
+        self.store.monitor_is_here(self.id).await?;
+        self.store.forget_silent_monitors().await
     }
 
     async fn write_seats(&self) -> Result<(), StoreError> {
         let (new, gone) = self.seats().to_do();
-        for (conn, seat) in new {
+        if !new.is_empty() {
             self.store.monitor_is_here(self.id).await?;
+        }
+        for (conn, seat) in new {
             self.store.add_seat(self.id, conn, &seat).await?;
             self.seats().written.insert(conn, Known::Surely);
         }
@@ -213,5 +227,9 @@ mod tests {
         seats.finish(one, Taken::No);
         assert_eq!(of(&seats), (vec![], vec![]));
         assert!(!seats.wanted.contains_key(&one), "it was refused");
+        seats.written.insert(two, Known::Surely);
+        assert_eq!(of(&seats), (vec![], vec![]));
+        seats.doubt();
+        assert_eq!(of(&seats), (vec![two], vec![]), "others have forgotten it");
     }
 }

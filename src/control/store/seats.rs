@@ -81,14 +81,10 @@ impl Store {
         Ok(())
     }
 
-    /// A monitor is there. Says whether it was taken for dead, and its seats are forgotten.
-    pub(in crate::control) async fn monitor_is_here(&self, monitor: MonitorId) -> Result<bool, StoreError> {
-        let again = format!("UPDATE monitors SET seen = {} WHERE id = $1", self.clock());
-        let known = sqlx::query(AssertSqlSafe(again)).bind(monitor.0).execute(&self.pool).await?.rows_affected();
-        if known == 0 {
-            sqlx::query(AssertSqlSafe(self.is_here())).bind(monitor.0).execute(&self.pool).await?;
-        }
-        Ok(known == 0)
+    /// A monitor is there.
+    pub(in crate::control) async fn monitor_is_here(&self, monitor: MonitorId) -> Result<(), StoreError> {
+        sqlx::query(AssertSqlSafe(self.is_here())).bind(monitor.0).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// Forgets those that have long been silent.
@@ -174,12 +170,14 @@ mod tests {
         let silent = format!("UPDATE monitors SET seen = seen - {SILENT} - 2 WHERE id = $1");
         sqlx::query(AssertSqlSafe(silent)).bind(THERE.0).execute(&store.pool).await.expect("silent");
         assert_eq!(take(HERE, 5, &bob, left(None, Some(1), None)).await, None);
-        assert!(!store.monitor_is_here(THERE).await.expect("an answer"), "its rows are still there");
+        store.forget_silent_monitors().await.expect("forgotten");
+        store.monitor_is_here(THERE).await.expect("it is there");
         assert_eq!(take(HERE, 6, &bob, left(None, Some(1), None)).await, Some(Common::User), "it is back");
         let long = format!("UPDATE monitors SET seen = seen - {FORGOTTEN} - 2 WHERE id = $1");
         sqlx::query(AssertSqlSafe(long)).bind(THERE.0).execute(&store.pool).await.expect("silent");
         store.forget_silent_monitors().await.expect("forgotten");
-        assert!(store.monitor_is_here(THERE).await.expect("an answer"), "it is not told that its rows are gone");
+        store.monitor_is_here(THERE).await.expect("it is there");
+        assert_eq!(take(HERE, 6, &bob, left(None, Some(1), None)).await, None, "its rows are gone");
         store.leave_all_seats(HERE).await.expect("left");
         assert_eq!(take(THERE, 9, &bob, left(Some(1), None, None)).await, None);
         store.close().await;
