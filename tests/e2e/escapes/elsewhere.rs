@@ -36,24 +36,6 @@ const PROVED: &[(&str, &str, &[&str])] = &[
         &["escapes::elsewhere::as_root::names_of_accounts_users_and_grants_lead_nowhere"],
     ),
     (
-        "X29",
-        "packets that are malformed, huge or unknown",
-        &[
-            "hostile::as_root::random_messages_end_in_answers",
-            "hostile::as_root::users_stay_under_their_bounds",
-            "abuse::hostile::as_root::paramiko_says_what_it_must_not_and_is_kept_out",
-        ],
-    ),
-    (
-        "X31",
-        "offsets beyond what a file can hold, thousands of open files",
-        &[
-            "uploads::space::as_root::what_no_file_can_hold_is_told_so",
-            "uploads::atomic::as_root::as_many_files_as_announced_are_uploaded_at_once",
-            "hostile::as_root::users_stay_under_their_bounds",
-        ],
-    ),
-    (
         "X32",
         "disks, tables of files and quotas that fill up",
         &[
