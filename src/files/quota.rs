@@ -7,26 +7,26 @@
 //! The kernel counts, and keeps to the limit, whoever writes: by SFTP, in a cell, or outside. What cannot be opened without
 //! being used (links, FIFOs, sockets) counts only if it is made later.
 
-use std::ffi::{CStr, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::domain::{QuotaChange, RelPath, Setting};
-use crate::sys::{self, Project, ProjectQuota};
+use crate::sys::{self, Handle, Project, ProjectQuota};
 
 /// Numbers of the projects that are made here; those below are the host's own.
 const FIRST: u32 = 1_000_000_000;
 const MANY: u32 = 1_000_000_000;
 /// How many numbers are tried when one is taken.
 const TRIES: u32 = 1000;
-/// Directories in one another; each is held open while what lies in it is looked at.
-const DEEPEST: usize = 200;
 /// `openat2` may answer EAGAIN whenever anything on the host is being renamed (openat2(2)); it is asked again this often.
 const AGAIN: usize = 64;
+
+/// How directories are opened.
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// What a directory has and may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub enum QuotaError {
     /// A directory in it is a project.
     #[error("{} in it has a quota (project {project}), and what is counted there cannot be counted twice", path.display())]
     Around {
-        /// Below the directory.
+        /// On the host.
         path: PathBuf,
         /// Which.
         project: u32,
@@ -90,18 +90,15 @@ pub enum QuotaError {
     /// No number is free.
     #[error("no number for a project is free")]
     Numbers,
-    /// It is too deep to be looked at.
-    #[error("{} lies deeper than {DEEPEST} directories", path.display())]
-    Deep {
-        /// Where.
-        path: PathBuf,
-    },
+    /// The kernel does not tell whoever asks.
+    #[error("only root is told what a project takes")]
+    Untold,
     /// A call failed.
     #[error("{step} {}", path.display())]
     System {
         /// What was to be done.
         step: &'static str,
-        /// With what, below the directory.
+        /// With what, on the host.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
@@ -121,12 +118,14 @@ enum Belongs {
 /// What a directory has and may have, if it has a quota of its own; `None` also where nothing is counted.
 pub fn of(home: &Path, path: &RelPath) -> Result<Option<Quota>, QuotaError> {
     let directory = open(home, path)?;
-    match belongs(&directory) {
-        Ok(Belongs::Itself(project)) => {
-            Ok(sys::project_quota(&directory, project).ok().map(|told| quota(project, told)))
-        }
-        Ok(Belongs::ToNone | Belongs::Above(_)) | Err(QuotaError::Uncounted) => Ok(None),
-        Err(error) => Err(error),
+    let look = || match project_of(&directory)? {
+        0 => Ok(None),
+        own if project_above(&directory)? == own => Ok(None),
+        own => told(&directory, own).map(Some),
+    };
+    match look() {
+        Err(QuotaError::Uncounted) => Ok(None),
+        looked => looked,
     }
 }
 
@@ -134,24 +133,27 @@ pub fn of(home: &Path, path: &RelPath) -> Result<Option<Quota>, QuotaError> {
 /// interrupted, the same again goes on.
 pub fn limit(home: &Path, path: &RelPath, change: QuotaChange) -> Result<Quota, QuotaError> {
     let directory = open(home, path)?;
-    sys::project_quota(&directory, 0).map_err(|_| QuotaError::Uncounted)?;
     let project = match belongs(&directory)? {
         Belongs::Itself(project) => ours(project)?,
         Belongs::Above(project) => return Err(QuotaError::Inside { project }),
-        Belongs::ToNone => free_number(&directory)?,
+        Belongs::ToNone => {
+            let project = free_number(&directory)?;
+            // Before anything is changed.
+            each(&directory, &mut |entry, found| only_of(project, entry, found))?;
+            project
+        }
     };
-    each(&directory, &mut |_, path, found| only_of(project, path, found))?;
     let before = told(&directory, project)?;
     let most = |usage: Usage, setting: Setting<u64>| {
         let mut most = usage.most;
         setting.apply(&mut most);
         most.unwrap_or(0)
     };
-    sys::set_project_limits(&directory, project, most(before.space, change.space), most(before.files, change.files))
-        .map_err(system("set the limits of", Path::new("")))?;
-    each(&directory, &mut |entry, path, found| {
-        only_of(project, path, found)?;
-        put_into(entry, path, found, project)
+    let (space, files) = (most(before.space, change.space), most(before.files, change.files));
+    sys::set_project_limits(&directory, project, space, files).map_err(system("set the limits of", &directory))?;
+    each(&directory, &mut |entry, found| {
+        only_of(project, entry, found)?;
+        put_into(entry, found, project)
     })?;
     told(&directory, project)
 }
@@ -164,11 +166,8 @@ pub fn lift(home: &Path, path: &RelPath) -> Result<(), QuotaError> {
         Belongs::Above(project) => return Err(QuotaError::Inside { project }),
         Belongs::ToNone => return Err(QuotaError::Unlimited),
     };
-    sys::set_project_limits(&directory, project, 0, 0).map_err(system("lift the limits of", Path::new("")))?;
-    each(&directory, &mut |entry, path, found| match found.id == project {
-        true => put_into(entry, path, found, 0),
-        false => Ok(()),
-    })
+    sys::set_project_limits(&directory, project, 0, 0).map_err(system("lift the limits of", &directory))?;
+    each(&directory, &mut |entry, found| if found.id == project { put_into(entry, found, 0) } else { Ok(()) })
 }
 
 fn ours(project: u32) -> Result<u32, QuotaError> {
@@ -176,38 +175,44 @@ fn ours(project: u32) -> Result<u32, QuotaError> {
 }
 
 /// Nothing of another project may lie there, and nothing is taken from one.
-fn only_of(project: u32, path: &Path, found: Project) -> Result<(), QuotaError> {
+fn only_of(project: u32, entry: &Entry, found: Project) -> Result<(), QuotaError> {
     match found.id {
         0 => Ok(()),
         id if id == project => Ok(()),
-        id => Err(QuotaError::Around { path: path.to_owned(), project: id }),
+        id => Err(QuotaError::Around { path: shown(&entry.fd), project: id }),
     }
 }
 
-fn put_into(entry: &Entry, path: &Path, found: Project, project: u32) -> Result<(), QuotaError> {
+fn put_into(entry: &Entry, found: Project, project: u32) -> Result<(), QuotaError> {
     let wanted = Project { id: project, is_inherited: entry.is_directory && project != 0 };
     if found == wanted {
         return Ok(());
     }
-    sys::set_project(&entry.fd, wanted).map_err(system("count", path))
+    sys::set_project(&entry.fd, wanted).map_err(system("count", &entry.fd))
 }
 
 fn told(directory: &OwnedFd, project: u32) -> Result<Quota, QuotaError> {
-    let told = sys::project_quota(directory, project).map_err(system("read the quota of", Path::new("")))?;
-    Ok(quota(project, told))
+    let told = counted(directory, sys::project_quota(directory, project))?;
+    let usage = |used, most| Usage { used, most: Some(most).filter(|most| *most > 0) };
+    Ok(Quota { project, space: usage(told.space, told.most_space), files: usage(told.files, told.most_files) })
 }
 
-fn quota(project: u32, told: ProjectQuota) -> Quota {
-    let usage = |used, most| Usage { used, most: Some(most).filter(|most| *most > 0) };
-    Quota { project, space: usage(told.space, told.most_space), files: usage(told.files, told.most_files) }
+/// What the kernel answers about projects, and what it means that it does not.
+fn counted<T>(directory: &OwnedFd, answer: Result<T, Errno>) -> Result<T, QuotaError> {
+    answer.map_err(|errno| match errno {
+        // quotactl(2): no such kind of quota, not switched on, or no quotas at all; ioctl(2): no projects.
+        Errno::INVAL | Errno::SRCH | Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOTTY => QuotaError::Uncounted,
+        Errno::PERM => QuotaError::Untold,
+        errno => system("read the quota of", directory)(errno),
+    })
 }
 
 /// One that nothing belongs to. Its directory's own number says where the search begins.
 fn free_number(directory: &OwnedFd) -> Result<u32, QuotaError> {
-    let inode = rustix::fs::fstat(directory).map_err(system("look at", Path::new("")))?.st_ino;
+    let inode = rustix::fs::fstat(directory).map_err(system("look at", directory))?.st_ino;
     let begin = u32::try_from(inode % u64::from(MANY)).unwrap_or(0);
     for number in (0..TRIES).map(|n| FIRST + (begin + n) % MANY) {
-        if sys::project_quota(directory, number).map_err(|_| QuotaError::Uncounted)? == ProjectQuota::default() {
+        if counted(directory, sys::project_quota(directory, number))? == ProjectQuota::default() {
             return Ok(number);
         }
     }
@@ -215,14 +220,7 @@ fn free_number(directory: &OwnedFd) -> Result<u32, QuotaError> {
 }
 
 fn belongs(directory: &OwnedFd) -> Result<Belongs, QuotaError> {
-    let project = |fd: &OwnedFd| sys::project(fd).map_err(|_| QuotaError::Uncounted);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let look = system("look at what lies above", Path::new(""));
-    let above = rustix::fs::openat(directory, c"..", flags, Mode::empty()).map_err(&look)?;
-    let device = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_dev).map_err(&look);
-    let of_above = if device(&above)? == device(directory)? { project(&above)?.id } else { 0 };
-    let own = project(directory)?.id;
-    Ok(match (own, of_above) {
+    Ok(match (project_of(directory)?, project_above(directory)?) {
         (0, 0) => Belongs::ToNone,
         (0, above) => Belongs::Above(above),
         (own, above) if own == above => Belongs::Above(own),
@@ -230,13 +228,36 @@ fn belongs(directory: &OwnedFd) -> Result<Belongs, QuotaError> {
     })
 }
 
+fn project_of(directory: &OwnedFd) -> Result<u32, QuotaError> {
+    counted(directory, sys::project(directory)).map(|project| project.id)
+}
+
+/// The nearest project of a directory above, on the same filesystem; 0 for none. All of them are looked at: one between may not
+/// be counted yet.
+fn project_above(directory: &OwnedFd) -> Result<u32, QuotaError> {
+    let place = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    let climb = |fd: &OwnedFd| -> Result<Option<OwnedFd>, Errno> {
+        let above = rustix::fs::openat(fd, c"..", DIRECTORY, Mode::empty())?;
+        let (here, there) = (place(fd)?, place(&above)?);
+        // The root of a filesystem, or of everything.
+        Ok((here.0 == there.0 && here != there).then_some(above))
+    };
+    let mut next = climb(directory).map_err(system("look at what lies above", directory))?;
+    while let Some(above) = next {
+        match project_of(&above)? {
+            0 => next = climb(&above).map_err(system("look at what lies above", &above))?,
+            project => return Ok(project),
+        }
+    }
+    Ok(0)
+}
+
 fn open(home: &Path, path: &RelPath) -> Result<OwnedFd, QuotaError> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let no_links = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let home = rustix::fs::openat2(CWD, home, flags, Mode::empty(), no_links);
-    let opened = home.and_then(|home| {
-        again(|| rustix::fs::openat2(&home, path.as_str(), flags, Mode::empty(), no_links | ResolveFlags::BENEATH))
-    });
+    let home = rustix::fs::openat2(CWD, home, DIRECTORY, Mode::empty(), no_links);
+    let beneath = no_links | ResolveFlags::BENEATH;
+    let opened =
+        home.and_then(|home| again(|| rustix::fs::openat2(&home, path.as_str(), DIRECTORY, Mode::empty(), beneath)));
     opened.map_err(|errno| QuotaError::Open(errno.into()))
 }
 
@@ -256,36 +277,42 @@ struct Entry {
     is_directory: bool,
 }
 
-type Visit<'a> = dyn FnMut(&Entry, &Path, Project) -> Result<(), QuotaError> + 'a;
+type Visit<'a> = dyn FnMut(&Entry, Project) -> Result<(), QuotaError> + 'a;
 
-/// Visits a directory and everything in it, each directory before what lies there: what is made meanwhile inherits.
+/// Visits a directory and everything in it, each directory before what lies there: what is made meanwhile inherits. However deep
+/// they lie in one another, two are open at a time: those that are left to be listed are known by their handles.
 fn each(directory: &OwnedFd, visit: &mut Visit<'_>) -> Result<(), QuotaError> {
-    let top =
-        directory.try_clone().map_err(|source| QuotaError::System { step: "open", path: PathBuf::new(), source })?;
-    go_through(&Entry { fd: top, is_directory: true }, &mut PathBuf::new(), 0, visit)
-}
-
-fn go_through(entry: &Entry, path: &mut PathBuf, depth: usize, visit: &mut Visit<'_>) -> Result<(), QuotaError> {
-    let found = sys::project(&entry.fd).map_err(system("look at", path))?;
-    visit(entry, path, found)?;
-    if !entry.is_directory {
-        return Ok(());
-    }
-    if depth == DEEPEST {
-        return Err(QuotaError::Deep { path: path.clone() });
-    }
-    for name in Dir::read_from(&entry.fd).map_err(system("list", path))? {
-        let name = name.map_err(system("list", path))?;
-        if [c".", c".."].contains(&name.file_name()) {
-            continue;
+    let handle = |fd: &OwnedFd| Handle::of(fd).map_err(system("find again", fd));
+    let fd = directory.try_clone().map_err(QuotaError::Open)?;
+    look_at(&Entry { fd, is_directory: true }, visit)?;
+    let mut left = vec![handle(directory)?];
+    while let Some(next) = left.pop() {
+        let listed = match next.open(directory, DIRECTORY) {
+            Ok(listed) => listed,
+            // It has been removed since.
+            Err(Errno::STALE) => continue,
+            Err(errno) => return Err(system("open a directory in", directory)(errno)),
+        };
+        for name in Dir::read_from(&listed).map_err(system("list", &listed))? {
+            let name = name.map_err(system("list", &listed))?;
+            if [c".", c".."].contains(&name.file_name()) {
+                continue;
+            }
+            let Some(entry) = enter(&listed, name.file_name()).map_err(system("open what lies in", &listed))? else {
+                continue;
+            };
+            look_at(&entry, visit)?;
+            if entry.is_directory {
+                left.push(handle(&entry.fd)?);
+            }
         }
-        path.push(OsStr::from_bytes(name.file_name().to_bytes()));
-        if let Some(inner) = enter(&entry.fd, name.file_name()).map_err(system("open", path))? {
-            go_through(&inner, path, depth + 1, visit)?;
-        }
-        path.pop();
     }
     Ok(())
+}
+
+fn look_at(entry: &Entry, visit: &mut Visit<'_>) -> Result<(), QuotaError> {
+    let found = sys::project(&entry.fd).map_err(system("look at", &entry.fd))?;
+    visit(entry, found)
 }
 
 /// Opens what can belong to a project. Gone, exchanged or on another filesystem: then it is not there.
@@ -309,9 +336,13 @@ fn enter(parent: &OwnedFd, name: &CStr) -> Result<Option<Entry>, Errno> {
     Ok(can_belong(kind).then(|| Entry { fd, is_directory: kind == FileType::Directory }))
 }
 
-fn system(step: &'static str, path: &Path) -> impl Fn(Errno) -> QuotaError {
-    let path = path.to_owned();
-    move |errno| QuotaError::System { step, path: path.clone(), source: errno.into() }
+fn system(step: &'static str, fd: &OwnedFd) -> impl Fn(Errno) -> QuotaError {
+    move |errno| QuotaError::System { step, path: shown(fd), source: errno.into() }
+}
+
+/// Where something is at this moment, for people.
+fn shown(fd: &OwnedFd) -> PathBuf {
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap_or_else(|_| PathBuf::from("what lies there"))
 }
 
 #[cfg(test)]
@@ -349,8 +380,12 @@ mod tests {
         for project in [1, FIRST - 1, FIRST + MANY, u32::MAX] {
             assert!(matches!(ours(project), Err(QuotaError::Foreign { .. })), "{project}");
         }
-        let found = |id| only_of(7, Path::new("x"), Project { id, is_inherited: false });
+        let top = tempfile::tempdir().expect("a directory");
+        let fd = open(top.path(), &RelPath::from_home()).expect("it is there");
+        let entry = Entry { fd, is_directory: true };
+        let found = |id| only_of(7, &entry, Project { id, is_inherited: false });
         assert!(found(0).is_ok() && found(7).is_ok());
-        assert!(matches!(found(8), Err(QuotaError::Around { project: 8, .. })));
+        let path = top.path();
+        assert!(matches!(found(8), Err(QuotaError::Around { project: 8, path: told }) if told == path));
     }
 }

@@ -59,10 +59,7 @@ fn account_of(context: &Context<'_>, user: &UserName) -> Result<AccountView> {
     let Outcome::User(UserView { account: name, .. }) = found else {
         return Err(CommandError::Input(format!("user {user} cannot be looked up")));
     };
-    match context.ask(Operation::AccountShow { name: name.clone() })? {
-        Outcome::Account(account) => Ok(account),
-        _ => Err(CommandError::Input(format!("account {name} cannot be looked up"))),
-    }
+    context.account(&name)
 }
 
 /// Directories that were made, outermost first, each as its name in the one above.

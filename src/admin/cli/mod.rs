@@ -36,8 +36,8 @@ use clap::Parser;
 use crate::config::{self, Node};
 use crate::control::client::{self, ClientError, Doer};
 use crate::control::transfer::TransferError;
-use crate::control::{Operation, Outcome, StateError, prepare_state};
-use crate::domain::{Facts, UserName};
+use crate::control::{AccountView, Operation, Outcome, StateError, prepare_state};
+use crate::domain::{AccountName, Facts, UserName};
 use crate::telemetry::Causes;
 
 pub use report::{greet, show_examined};
@@ -199,6 +199,14 @@ impl Context<'_> {
             alone => as_owner_of(&directory, || Ok(alone.operate(operation.clone(), operator)))?,
         };
         Ok(client::and_those_left(control, &operation, done)?)
+    }
+
+    /// An account by its name.
+    fn account(&self, name: &AccountName) -> Result<AccountView> {
+        match self.ask(Operation::AccountShow { name: name.clone() })? {
+            Outcome::Account(account) => Ok(account),
+            _ => Err(CommandError::Input(format!("account {name} cannot be looked up"))),
+        }
     }
 
     /// Has an operation done and prints what came of it.

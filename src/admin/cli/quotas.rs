@@ -13,6 +13,7 @@ use super::{CommandError, Context, Result, report};
 use crate::control::{AccountView, GrantView, Operation, Outcome};
 use crate::domain::{AccountName, ByteCount, QuotaChange, RelPath, Setting};
 use crate::files::quota::{self, Quota as Found, QuotaError, Usage};
+use crate::telemetry::Causes;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Quota {
@@ -68,7 +69,7 @@ pub(super) fn run(context: &Context<'_>, command: Quota) -> Result<()> {
         Quota::Set(set) => {
             only_root()?;
             let change = QuotaChange { space: set.space()?, files: set.files() };
-            let found = account(context, &set.account)?;
+            let found = context.account(&set.account)?;
             let limited = quota::limit(Path::new(found.home.as_str()), &set.path, change);
             let limited = limited.map_err(|source| failed(&found, &set.path, source))?;
             note(context, &set.account, &set.path, change)?;
@@ -76,7 +77,7 @@ pub(super) fn run(context: &Context<'_>, command: Quota) -> Result<()> {
         }
         Quota::Remove { account: name, path } => {
             only_root()?;
-            let found = account(context, &name)?;
+            let found = context.account(&name)?;
             let home = Path::new(found.home.as_str());
             quota::lift(home, &path).map_err(|source| failed(&found, &path, source))?;
             note(context, &name, &path, QuotaChange { space: Setting::Unset, files: Setting::Unset })?;
@@ -104,7 +105,10 @@ impl Set {
 
 /// Has control put on record what was done here.
 fn note(context: &Context<'_>, account: &AccountName, path: &RelPath, change: QuotaChange) -> Result<()> {
-    context.ask(Operation::QuotaSet { name: account.clone(), path: path.clone(), change }).map(drop)
+    let noted = context.ask(Operation::QuotaSet { name: account.clone(), path: path.clone(), change });
+    let unnoted =
+        |error| CommandError::Input(format!("it is done, and could not be put on record: {}", Causes(&error)));
+    noted.map(drop).map_err(unnoted)
 }
 
 fn only_root() -> Result<()> {
@@ -122,7 +126,7 @@ fn list(context: &Context<'_>, only: Option<&AccountName>) -> Result<()> {
         return Err(CommandError::Input("grants cannot be listed".to_owned()));
     };
     if let Some(only) = only {
-        account(context, only)?;
+        context.account(only)?;
     }
     let mut rows = Vec::new();
     for account in accounts.iter().filter(|account| only.is_none_or(|only| account.name == *only)) {
@@ -142,13 +146,6 @@ fn list(context: &Context<'_>, only: Option<&AccountName>) -> Result<()> {
 fn directories(account: &AccountView, grants: &[GrantView]) -> BTreeSet<RelPath> {
     let granted = grants.iter().filter(|grant| grant.account == account.name).map(|grant| grant.path.clone());
     granted.chain([RelPath::from_home()]).collect()
-}
-
-fn account(context: &Context<'_>, name: &AccountName) -> Result<AccountView> {
-    match context.ask(Operation::AccountShow { name: name.clone() })? {
-        Outcome::Account(account) => Ok(account),
-        _ => Err(CommandError::Input(format!("account {name} cannot be looked up"))),
-    }
 }
 
 fn failed(account: &AccountView, path: &RelPath, source: QuotaError) -> CommandError {

@@ -1,7 +1,7 @@
 //! `enclos quota`: what a directory may take on disk, whoever writes there.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
@@ -32,6 +32,11 @@ mod where_the_filesystem_counts {
         }
 
         #[test]
+        fn nobody_keeps_an_operator_from_it_on_ext4_quotas() {
+            nobody_keeps_an_operator_from_it(&EXT4);
+        }
+
+        #[test]
         fn quotas_do_not_lie_in_one_another_on_ext4_quotas() {
             none_lies_in_another(&EXT4);
         }
@@ -52,8 +57,32 @@ mod where_the_filesystem_counts {
         }
 
         #[test]
+        fn nobody_keeps_an_operator_from_it_on_xfs_quotas() {
+            nobody_keeps_an_operator_from_it(&XFS);
+        }
+
+        #[test]
         fn quotas_do_not_lie_in_one_another_on_xfs_quotas() {
             none_lies_in_another(&XFS);
+        }
+    }
+}
+
+mod where_an_ordinary_user_asks {
+    mod as_root {
+        use super::super::*;
+
+        #[test]
+        fn only_root_is_told_on_ext4_quotas() {
+            let ordinary = Identity::ordinary();
+            let node = Node::prepare(ordinary);
+            let accounts = node.home("acme").parent().expect("a directory").to_owned();
+            let _disk = ext4_with_quotas(&accounts, "prjquota");
+            chown(&accounts, Some(ordinary.operator()), Some(ordinary.operator())).expect("give it to the operator");
+            node.account("acme");
+            assert_eq!(node.admin(&["quota", "list", "--json"]).trim(), "[]");
+            run_tool("chattr", &["-p", "42", "+P", text(&node.home("acme"))]);
+            refused(&node, "list", "only root is told what a project takes");
         }
     }
 }
@@ -207,10 +236,11 @@ fn programs_meet_it(on: &Counted) {
     run(&format!("mkdir {at}/sub")).ok();
     let said = run(&format!("head -c 5000000 /dev/zero > {at}/big"));
     assert!(!said.status.success() && said.stderr.contains(on.over_in_programs), "{said:?}");
+    run(&format!("cd {at}/sub && test -f ../big")).ok();
     // Neither a file nor the directory leaves the project, and what is moved about stays in it.
     let own = project(&place);
     for command in ["chattr -p 0 big", "chattr -P .", "chattr -p 77 .", "chattr -P sub"] {
-        let said = run(&format!("cd {at} && test -d sub -a -f big && {command}"));
+        let said = run(&format!("cd {at} && {command}"));
         assert!(!said.status.success(), "{command}: {said:?}");
     }
     // XFS gives back what was removed a moment later, and what is cut off at once.
@@ -256,6 +286,62 @@ fn what_is_there_counts(on: &Counted) {
     drop(socket);
 }
 
+/// Directories in one another: their path is longer than any path may be, and more than a process may have open.
+const DEEP: usize = 3000;
+
+/// Who may write there makes it as deep as they like, and moves it about meanwhile.
+fn nobody_keeps_an_operator_from_it(on: &Counted) {
+    let (node, _, _disk) = with_neighbour(on);
+    let kim = node.user_with("kim", "acme", "sftp,exec", &[("www/site1", "rw")]);
+    let place = site(&node);
+    let deep = format!(
+        "import os\nos.chdir('{}')\nfor n in range({DEEP}): os.mkdir('d'); os.chdir('d')\nopen('f', 'w').write('x')",
+        text(&place)
+    );
+    finish(ssh(&kim).args([kim.at().as_str(), &format!("python3 -c \"{deep}\"")]), "").ok();
+    let project_down_there = || {
+        let down = format!(
+            "import os\nos.chdir('{}')\nfor n in range({DEEP}): os.chdir('d')\nos.execvp('lsattr', ['lsattr', '-p', 'f'])",
+            text(&place)
+        );
+        let said = finish(Command::new("python3").args(["-c", &down]), "").ok();
+        said.split_whitespace().next().expect("a number").to_owned()
+    };
+    let (moving, still) = (place.join("moving"), place.join("still"));
+    for place in [&moving, &still] {
+        fs::create_dir(place).expect("a directory");
+        (0..50).for_each(|n| fs::write(place.join(n.to_string()), "x").expect("a file"));
+    }
+    node.own(&moving);
+    node.own(&still);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Refused while one belongs to the project and the other does not.
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for (from, to) in [(&moving, still.join("moved")), (&still.join("moved"), moving.clone())] {
+                    fs::rename(from, to).unwrap_or_default();
+                }
+            }
+        });
+        for files in ["5000", "6000", "7000"] {
+            node.admin(&["quota", "set", "acme", "www/site1", "--files", files]);
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    fs::rename(still.join("moved"), &moving).unwrap_or_default();
+    node.admin(&["quota", "set", "acme", "www/site1", "--files", "8000"]);
+    let row = &listed(&node)[0];
+    assert_eq!(
+        (row["files"]["most"].as_u64(), row["files"]["used"].as_u64().map(|used| used > 3100)),
+        (Some(8000), Some(true))
+    );
+    let own = project(&place);
+    assert_eq!((project_down_there(), project(&moving.join("7"))), (own.clone(), own));
+    node.admin(&["quota", "remove", "acme", "www/site1"]);
+    assert_eq!((project_down_there(), project(&moving.join("7"))), ("0".to_owned(), "0".to_owned()));
+}
+
 fn none_lies_in_another(on: &Counted) {
     let (node, _, _disk) = with_neighbour(on);
     fs::create_dir(site(&node).join("inner")).expect("a directory");
@@ -278,4 +364,8 @@ fn none_lies_in_another(on: &Counted) {
     refused(&node, "set acme www/site1 --files 5", "project 42, which was not made by enclos");
     refused(&node, "remove acme www/site1", "project 42, which was not made by enclos");
     refused(&node, "set acme www --files 5", "www/site1 in it has a quota (project 42)".trim_start_matches("www/"));
+    // Nor does anything lie in a project higher up, where what is between does not belong to it (yet).
+    run_tool("chattr", &["-p", "0", "-P", text(&site(&node))]);
+    run_tool("chattr", &["-p", "43", "+P", text(&node.home("acme"))]);
+    refused(&node, "set acme www/site1 --files 5", "it lies in a directory that has a quota (project 43)");
 }
