@@ -227,7 +227,8 @@ mod tests {
         seats.finish(one, Taken::No);
         assert_eq!(of(&seats), (vec![], vec![]));
         assert!(!seats.wanted.contains_key(&one), "it was refused");
-        seats.written.insert(two, Known::Surely);
+        seats.begin(two, &seat());
+        seats.finish(two, Taken::Yes);
         assert_eq!(of(&seats), (vec![], vec![]));
         seats.doubt();
         assert_eq!(of(&seats), (vec![two], vec![]), "others have forgotten it");
